@@ -1,0 +1,76 @@
+"""The event: what spotting finds, recognition names, and sinks write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class EventState(str, Enum):
+    """Life of an event. A tentative or confirmed event either closes or is withdrawn."""
+
+    TENTATIVE = "tentative"
+    """The score has crossed the threshold; the apex is not certain yet."""
+    CONFIRMED = "confirmed"
+    """The apex has passed (the declared look-ahead is over); recognition starts here."""
+    CLOSED = "closed"
+    """The offset is known; kind, times and emotion are final."""
+    WITHDRAWN = "withdrawn"
+    """Not an expression after all; `Event.quality` says why (blink, head_motion, gap …)."""
+
+
+class EventKind(str, Enum):
+    """Expression class by duration from onset to offset."""
+
+    MICRO = "micro"
+    """At most 0.5 s."""
+    MACRO = "macro"
+    """More than 0.5 s, at most 4 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One facial expression, as known at one moment of its life.
+
+    Times are stream time in seconds (the same base as `Frame.time_s`); frames are
+    `Frame.index` values. Later states of an event carry the same `id`.
+
+    Attributes:
+        id: Number of the event in its session, from 1.
+        state: Where in its life the event is.
+        onset_s: Start of the movement.
+        apex_s: Largest displacement.
+        offset_s: Return to (a fraction above) neutral; None until closed.
+        onset_frame: Frame index at the onset.
+        apex_frame: Frame index at the apex.
+        offset_frame: Frame index at the offset; None until closed.
+        score: Peak of the spotting score, in the spotter's own units.
+        regions: Facial regions that carried the movement, strongest first.
+        kind: Micro or macro; None until closed.
+        decided_s: Stream time at which the event was closed; `decided_s - offset_s` is the
+            decision latency.
+        quality: Flags that a reader should know of (`truncated`, `gap`, `head_motion` …).
+        spotter: Name and version of the spotting engine.
+        recognizer: Name and version of the recognition engine; None when none ran.
+        emotion: Most probable class; None when recognition did not run.
+        probabilities: Class to calibrated probability; None when recognition did not run.
+    """
+
+    id: int
+    state: EventState
+    onset_s: float
+    apex_s: float
+    offset_s: float | None
+    onset_frame: int
+    apex_frame: int
+    offset_frame: int | None
+    score: float
+    regions: tuple[str, ...]
+    kind: EventKind | None = None
+    decided_s: float | None = None
+    quality: tuple[str, ...] = ()
+    spotter: str = ""
+    recognizer: str | None = None
+    emotion: str | None = None
+    probabilities: Mapping[str, float] | None = None

@@ -1,0 +1,1 @@
+"""Streaming: sources, rings, alignment, the threaded pipeline, sinks and the dashboard."""
