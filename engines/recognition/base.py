@@ -15,7 +15,7 @@ class EventClip:
     """The aligned faces of an event, from its onset to the frame that confirmed it.
 
     Attributes:
-        faces: (N, 128, 128) uint8 aligned gray faces (see `streamer.alignment.canonical`).
+        faces: (N, 128, 128) uint8 aligned gray faces (see `engines.motion.canonical`).
         times_s: (N,) float64 stream times.
         onset: Position of the onset (the neutral reference of the movement) in `faces`.
         apex: Position of the apex in `faces`.

@@ -24,7 +24,7 @@ class MotionSample:
         valid: True when a face is followed and aligned. When False the arrays hold zeros.
         motion: (R, 2) float32, displacement of each region from the neutral reference, in
             inter-ocular distances, head motion subtracted; x to the image's right, y down.
-            R and the order are those of `engines.motion.regions.REGION_NAMES`.
+            R and the order are those of `engines.motion.canonical.REGION_NAMES`.
         velocity: (R, 2) float32, displacement over the last `delta_s` seconds, same units.
         strain: (R,) float32, mean optical strain magnitude of each region.
         eyes: (2, 2) float32, displacement of the two eye apertures (gating of blink and gaze).

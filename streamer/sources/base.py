@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from streamer.frame import Frame, Image
 
@@ -130,19 +129,3 @@ class SourceFactory(Protocol):
     def __call__(self, spec: str, options: SourceOptions) -> FrameSource:
         """Build the (closed) source."""
         ...
-
-
-_Factory = TypeVar("_Factory", bound=SourceFactory)
-SourceRegistry = dict[str, SourceFactory]
-
-
-def source_registrar(registry: SourceRegistry, kind: str) -> Callable[[_Factory], _Factory]:
-    """Return a class decorator that registers a source under `kind` in `registry`."""
-
-    def register(factory: _Factory) -> _Factory:
-        if kind in registry:
-            raise ValueError(f"source kind {kind!r} is registered twice")
-        registry[kind] = factory
-        return factory
-
-    return register
