@@ -1,1 +1,1 @@
-
+"""Recognition: the emotion of an event."""

@@ -1,1 +1,1 @@
-
+"""Training of the networks that ship; needs requirements-train.txt."""

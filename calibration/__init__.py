@@ -1,0 +1,1 @@
+"""Calibration of scores, probabilities and cameras."""

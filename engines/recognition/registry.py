@@ -1,0 +1,40 @@
+"""Recognition engines by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from engines.errors import EngineError
+from engines.recognition.base import Recognizer
+
+
+def _ststnet() -> Recognizer:
+    from engines.recognition.ststnet.recognizer import StstnetRecognizer  # noqa: PLC0415
+
+    return StstnetRecognizer()
+
+
+RECOGNIZERS: Mapping[str, Callable[[], Recognizer]] = MappingProxyType({"ststnet": _ststnet})
+"""Name to builder. An engine's own libraries are imported when it is built."""
+
+
+def create_recognizer(name: str) -> Recognizer:
+    """Build a recognition engine.
+
+    Args:
+        name: One of `RECOGNIZERS`.
+
+    Returns:
+        The engine; the caller closes it.
+
+    Raises:
+        EngineError: There is no such engine, or its model file is missing or corrupt.
+    """
+    try:
+        build = RECOGNIZERS[name]
+    except KeyError:
+        raise EngineError(
+            f"There is no recogniser named {name!r}; choose one of {', '.join(RECOGNIZERS)}."
+        ) from None
+    return build()

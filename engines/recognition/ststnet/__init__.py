@@ -1,0 +1,1 @@
+"""Recognition by the shallow three-stream network STSTNet."""

@@ -1,0 +1,428 @@
+"""Train STSTNet on the composite data set: evaluate it honestly, or export it for live use.
+
+python -m engines.training.ststnet loso   --data ../shared/data/composite3 --out loso.json
+python -m engines.training.ststnet export --data ../shared/data/composite3
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+from tqdm import tqdm
+
+from calibration.temperature import (
+    expected_calibration_error,
+    fit_temperature,
+    probabilities,
+)
+from engines.errors import UserError
+from engines.evaluation.recognition import RecognitionScores, scores, subject_interval
+from engines.recognition.ststnet import recognizer as deployed
+from engines.recognition.ststnet.representation import PREPROCESSING, standardise
+from engines.training.composite3 import CLASSES, Composite3, load_composite3
+from engines.training.export import build_model, fold_ensemble
+from engines.training.fitting import (
+    Recipe,
+    balanced_weights,
+    fit,
+    leave_one_subject_out,
+    mirrored_logits,
+)
+
+PROGRAM = "python -m engines.training.ststnet"
+VERSION = "1.0"
+DATASETS = ("composite", "smic", "casme2", "samm")
+DEPLOYED_FOLDER = Path(deployed.__file__).parent
+
+
+def evaluate(data: Composite3, recipe: Recipe, seeds: Sequence[int]) -> dict[str, Any]:
+    """Run leave-one-subject-out once for each seed.
+
+    Nothing is chosen on a test subject: epochs and recipe are fixed, and the temperature under
+    which a subject's calibration error is measured is fitted on the other subjects' logits.
+
+    Args:
+        data: The data set.
+        recipe: Training recipe.
+        seeds: Seeds; each is also one member of the ensemble.
+
+    Returns:
+        Figures, ready to be written as JSON.
+    """
+    planes = standardise(data.pictures)
+    runs = []
+    for seed in seeds:
+        with tqdm(total=recipe.epochs, desc=f"LOSO, seed {seed}", unit="epoch") as bar:
+            runs.append(
+                leave_one_subject_out(
+                    planes,
+                    data.labels,
+                    data.subjects,
+                    classes=len(CLASSES),
+                    recipe=recipe,
+                    seed=seed,
+                    on_epoch=_progress(bar),
+                )
+            )
+    logits = np.stack(runs)
+    ensemble = logits.mean(axis=0)
+    scaled = _nested_probabilities(ensemble, data)
+    return {
+        "data_sha256": data.sha256,
+        "samples": len(data.labels),
+        "subjects": len(np.unique(data.subjects)),
+        "recipe": asdict(recipe),
+        "seeds": list(seeds),
+        "ensemble": _figures(ensemble, data),
+        "single": [
+            {"seed": seed, **_row(scores(data.labels, run.argmax(1), len(CLASSES)))}
+            for seed, run in zip(seeds, logits, strict=True)
+        ],
+        "temperature": fit_temperature(ensemble, data.labels),
+        "ece_uncalibrated": expected_calibration_error(probabilities(ensemble, 1.0), data.labels),
+        "ece_calibrated": expected_calibration_error(scaled, data.labels),
+        "torch": torch.__version__,
+    }
+
+
+def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str) -> None:
+    """Train on all subjects and write model, manifest and model card.
+
+    Seeds, recipe and temperature are those of the evaluation.
+
+    Args:
+        data: The data set.
+        report: What `evaluate` returned for the same data.
+        folder: Where the three files go.
+        commands: The command lines that make report and model, for the card.
+
+    Raises:
+        UserError: The report is of other data, or the exported graph does not compute what the
+            trained networks do.
+    """
+    if report["data_sha256"] != data.sha256:
+        raise UserError("The report is of another data file: run loso on this one first.")
+    recipe = Recipe(**report["recipe"])
+    seeds: list[int] = report["seeds"]
+    temperature = float(report["temperature"])
+    planes = standardise(data.pictures)
+    everyone = np.ones((1, len(data.labels)), np.bool_)
+    weights = balanced_weights(data.labels, everyone, len(CLASSES))
+    banks = []
+    for seed in seeds:
+        with tqdm(total=recipe.epochs, desc=f"All subjects, seed {seed}", unit="epoch") as bar:
+            banks.append(
+                fit(
+                    planes,
+                    data.labels,
+                    weights,
+                    classes=len(CLASSES),
+                    recipe=recipe,
+                    seed=seed,
+                    on_epoch=_progress(bar),
+                )
+            )
+    model = build_model(fold_ensemble(banks), temperature).SerializeToString(deterministic=True)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (from_onnx,) = session.run(None, {deployed.INPUT_NAME: planes})
+    logits = np.mean([mirrored_logits(bank, planes)[:, 0] for bank in banks], axis=0)
+    difference = float(np.abs(from_onnx - probabilities(logits, temperature)).max())
+    if difference > 1e-5:
+        raise UserError(
+            f"The exported graph differs from the trained networks by {difference:.1e}; "
+            f"nothing was written, check the versions of onnx and onnxruntime."
+        )
+    manifest = {
+        "name": "ststnet",
+        "version": VERSION,
+        "sha256": hashlib.sha256(model).hexdigest(),
+        "classes": list(CLASSES),
+        "input": {"name": deployed.INPUT_NAME, "shape": ["batch", 3, 28, 28], "type": "float32"},
+        "output": {"name": deployed.OUTPUT_NAME, "shape": ["batch", 3], "type": "float32"},
+        "temperature": temperature,
+        "preprocessing": PREPROCESSING,
+        "training": {
+            "data_sha256": data.sha256,
+            "seeds": seeds,
+            "recipe": asdict(recipe),
+            "torch": torch.__version__,
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / deployed.MODEL_FILE).write_bytes(model)
+    _write_json(folder / deployed.MANIFEST_FILE, manifest)
+    card = model_card(report, commands)
+    (folder / "model_card.md").write_text(card, "utf-8", newline="\n")
+
+
+def model_card(report: dict[str, Any], commands: str) -> str:
+    """The model card's text.
+
+    Args:
+        report: What `evaluate` returned.
+        commands: The command lines that made figures and model.
+
+    Returns:
+        Markdown.
+    """
+    rows = "\n".join(
+        f"| {name} | {f['samples']} | {f['subjects']} | "
+        + " | ".join(
+            f"{f[key]:.3f} [{f[key + '_interval'][0]:.3f}, {f[key + '_interval'][1]:.3f}]"
+            for key in ("uf1", "uar", "accuracy")
+        )
+        + " |"
+        for name, f in report["ensemble"].items()
+    )
+    confusion = "\n".join(
+        f"| {name} | " + " | ".join(str(count) for count in counts) + " |"
+        for name, counts in zip(CLASSES, report["ensemble"]["composite"]["confusion"], strict=True)
+    )
+    singles = [(row["uf1"], row["uar"]) for row in report["single"]]
+    uf1, uar = np.mean(singles, axis=0)
+    uf1_sd, uar_sd = np.std(singles, axis=0)
+    recipe = ", ".join(f"{key} {value}" for key, value in report["recipe"].items())
+    return _CARD.format(
+        rows=rows,
+        confusion=confusion,
+        columns=" | ".join(CLASSES),
+        single=f"UF1 {uf1:.3f} ± {uf1_sd:.3f}, UAR {uar:.3f} ± {uar_sd:.3f}",
+        seeds=", ".join(str(seed) for seed in report["seeds"]),
+        members=len(report["seeds"]),
+        recipe=recipe,
+        commands=commands,
+        **{
+            key: report[key]
+            for key in (
+                "samples",
+                "subjects",
+                "temperature",
+                "ece_uncalibrated",
+                "ece_calibrated",
+                "torch",
+            )
+        },
+    )
+
+
+_CARD = """\
+# Model card: STSTNet, {members} members
+
+Names the emotion of a facial expression whose onset and apex are known: negative, positive or
+surprise. Written by the commands at the end; do not edit by hand.
+
+## Model
+An ensemble of {members} STSTNets (Liong et al., "Shallow triple stream three-dimensional CNN
+(STSTNet) for micro-expression recognition", FG 2019; 1,651 parameters each, batch normalisation
+left out). Logits are averaged over the members and over the face and its mirror image, divided by
+the temperature {temperature:.3f}, and softmax is taken, all inside one ONNX graph of seven nodes.
+Input: TV-L1 flow from onset to apex as 28x28 cells of u, v and optical strain, standardised per
+picture; how a live face is brought there is in `docs/recognition.md`.
+
+## Data
+The composite of MEGC 2019 as flow pictures: SMIC, CASME II and SAMM, {samples} samples of
+{subjects} subjects, spontaneous micro-expressions of seated adults in three laboratories
+(Finland, China and the United Kingdom), filmed frontally at 100 or 200 fps in even light.
+*Negative* pools disgust, repression, anger, contempt, fear and sadness. The pictures come from
+the HTNet repository, which states no licence: they are used for training and evaluation only and
+are not part of Glint; only weights derived from them are.
+
+## Protocol
+Leave one subject out, {subjects} folds, predictions pooled. Nothing is chosen on a test subject:
+epochs and recipe are the same for every fold, normalisation is per picture, class weights come
+from the training subjects. Seeds {seeds}.
+Recipe: {recipe}.
+The figures below are of the ensemble as shipped, trained anew for each fold; in brackets 95 %
+intervals of a bootstrap over subjects.
+
+| data | samples | subjects | UF1 | UAR | accuracy |
+|---|---|---|---|---|---|
+{rows}
+
+One network instead of the ensemble, mean ± standard deviation over seeds, composite: {single}.
+
+Confusion of the composite (truth in rows):
+
+| | {columns} |
+|---|---|---|---|
+{confusion}
+
+Expected calibration error (10 bins): {ece_uncalibrated:.3f} before temperature scaling,
+{ece_calibrated:.3f} after, each subject scaled by a temperature fitted on the others. The shipped
+temperature is fitted on all out-of-fold logits.
+
+## Limits
+- The probabilities hold for the mix of classes in the data (57 % negative). A laboratory with
+  another mix must reweight them.
+- There is no class "none of these" and no neutral class: a movement that is no expression (speech,
+  chewing, a blink that was not rejected) also gets an emotion.
+- The faces are of a few ethnic groups and ages; no figure exists for others.
+- Onset and apex were annotated by hand. With spotted ones, accuracy is lower by an unknown amount.
+- An observed movement is not a felt emotion. Not to be used to judge truthfulness, suitability,
+  health or intent of a person, nor for any decision about a person; EU law forbids inferring
+  emotions at work and in education.
+
+## Made by
+```
+{commands}
+```
+with torch {torch}.
+"""
+
+
+def _nested_probabilities(
+    logits: npt.NDArray[np.float32], data: Composite3
+) -> npt.NDArray[np.float64]:
+    """Probabilities of each subject under the temperature of all the others."""
+    scaled = np.empty(logits.shape)
+    for subject in np.unique(data.subjects):
+        own = data.subjects == subject
+        scaled[own] = probabilities(logits[own], fit_temperature(logits[~own], data.labels[~own]))
+    return scaled
+
+
+def _figures(logits: npt.NDArray[np.float32], data: Composite3) -> dict[str, dict[str, Any]]:
+    """Scores with intervals, of the composite and of each data set."""
+    predicted = logits.argmax(axis=1)
+    result = {}
+    for name in DATASETS:
+        chosen = np.flatnonzero((data.datasets == name) | (name == "composite"))
+        truth, guess, subjects = data.labels[chosen], predicted[chosen], data.subjects[chosen]
+        found = scores(truth, guess, len(CLASSES))
+        intervals = {
+            f"{key}_interval": subject_interval(_measure(key, truth, guess), subjects)
+            for key in ("uf1", "uar", "accuracy")
+        }
+        result[name] = {
+            "samples": len(chosen),
+            "subjects": len(np.unique(subjects)),
+            **_row(found),
+            **intervals,
+            "confusion": found.confusion.tolist(),
+        }
+    return result
+
+
+def _measure(
+    key: str, truth: npt.NDArray[np.int64], guess: npt.NDArray[np.intp]
+) -> Callable[[npt.NDArray[np.intp]], float]:
+    return lambda drawn: float(getattr(scores(truth[drawn], guess[drawn], len(CLASSES)), key))
+
+
+def _row(found: RecognitionScores) -> dict[str, float]:
+    return {"uf1": found.uf1, "uar": found.uar, "accuracy": found.accuracy}
+
+
+def _progress(bar: tqdm) -> Callable[[float], None]:
+    def advance(loss: float) -> None:
+        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        bar.update()
+
+    return advance
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8", newline="\n")
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    loso = commands.add_parser(
+        "loso", help="leave one subject out: write UF1, UAR, accuracy and calibration as JSON"
+    )
+    ship = commands.add_parser(
+        "export", help="train on all subjects: write model, manifest and model card"
+    )
+    for command in (loso, ship):
+        command.add_argument(
+            "--data",
+            type=Path,
+            required=True,
+            metavar="PATH",
+            help="flow_u_v_strain_28.npz or its folder",
+        )
+        command.add_argument(
+            "--report",
+            type=Path,
+            required=True,
+            metavar="JSON",
+            help="the figures, which loso writes and export reads",
+        )
+    loso.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2, 3, 4],
+        metavar="N",
+        help="one ensemble member each (default: 0 1 2 3 4)",
+    )
+    loso.add_argument(
+        "--epochs",
+        type=int,
+        default=Recipe().epochs,
+        metavar="N",
+        help="passes over the data (default: %(default)s)",
+    )
+    ship.add_argument(
+        "--out",
+        type=Path,
+        default=DEPLOYED_FOLDER,
+        metavar="FOLDER",
+        help="where the three files go (default: the engine's folder)",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name.
+
+    Returns:
+        Exit code: 0 done, 2 a user's mistake.
+    """
+    arguments = _arguments(argv)
+    torch.set_num_threads(1)  # sums in another order would give another model
+    command = f"{PROGRAM} {shlex.join(argv)}"
+    try:
+        data = load_composite3(arguments.data)
+        if arguments.command == "loso":
+            report = evaluate(data, Recipe(epochs=arguments.epochs), arguments.seeds)
+            _write_json(arguments.report, {**report, "command": command})
+            print(json.dumps(report["ensemble"], indent=2))
+        else:
+            report = _read_report(arguments.report)
+            export(data, report, arguments.out, f"{report['command']}\n{command}")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path}: make it with {PROGRAM} loso.") from error
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
