@@ -1,0 +1,429 @@
+"""Spotting quality: one-to-one matching of intervals, and what follows from it.
+
+The protocol is that of the Micro-Expression Grand Challenge (MEGC 2020 and later): a detection is
+a true positive when its temporal intersection over union with a true interval is at least 0.5.
+Here every truth answers for one detection at most and every detection for one truth at most;
+published evaluators that let one detection count twice report higher numbers.
+
+Intervals are half-open in seconds. Annotations in inclusive frame numbers become
+`[first, last + 1)` frames before they are divided by the frame rate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from engines.errors import UserError
+from engines.events import Event, EventKind
+
+MIN_IOU = 0.5
+"""Smallest intersection over union of a true positive (MEGC)."""
+
+MARGIN_S = 0.5
+"""Time around a truth that is not expression-free: tails of a movement are not false alarms."""
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class EvaluationError(UserError):
+    """A file of events or truth cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One expression, true or detected; times in seconds of the same stream.
+
+    Attributes:
+        onset_s: Start.
+        offset_s: End; not before `onset_s`.
+        kind: Micro or macro.
+        apex_s: Largest displacement; None when it is not known.
+        decided_s: When a detection was final; None for a truth.
+    """
+
+    onset_s: float
+    offset_s: float
+    kind: EventKind
+    apex_s: float | None = None
+    decided_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.onset_s <= self.offset_s:
+            raise ValueError(f"onset {self.onset_s} s lies after offset {self.offset_s} s")
+
+    @property
+    def duration_s(self) -> float:
+        """Time from onset to offset in seconds."""
+        return self.offset_s - self.onset_s
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A truth and the detection that found it, as positions in their lists."""
+
+    truth: int
+    detection: int
+    iou: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One video or session: what was there and what was found."""
+
+    truths: Sequence[Interval]
+    detections: Sequence[Interval]
+    duration_s: float
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts and errors of one recording, or of many after `pool`.
+
+    Ratios are NaN where nothing defines them (precision without a detection, recall without a
+    truth, F1 without either).
+
+    Attributes:
+        tp: Matched pairs.
+        fp: Detections without a truth.
+        fn: Truths without a detection.
+        duration_s: Length of what was watched.
+        free_s: The part of it that is expression-free.
+        false_alarms: Detections that touch no truth of any kind, `MARGIN_S` around it included.
+        onset_errors_s: Detected minus true onset of each matched pair.
+        apex_errors_s: Detected minus true apex, where both are known.
+        offset_errors_s: Detected minus true offset.
+        latencies_s: `decided_s - offset_s` of each detection that has one.
+    """
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    duration_s: float = 0.0
+    free_s: float = 0.0
+    false_alarms: int = 0
+    onset_errors_s: tuple[float, ...] = ()
+    apex_errors_s: tuple[float, ...] = ()
+    offset_errors_s: tuple[float, ...] = ()
+    latencies_s: tuple[float, ...] = ()
+
+    @property
+    def precision(self) -> float:
+        """True positives over detections."""
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float:
+        """True positives over truths."""
+        return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def false_positives_per_min(self) -> float:
+        """Unmatched detections a minute of the whole recording."""
+        return _ratio(60.0 * self.fp, self.duration_s)
+
+    @property
+    def false_alarms_per_min(self) -> float:
+        """Detections away from every expression, a minute of expression-free time."""
+        return _ratio(60.0 * self.false_alarms, self.free_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSummary:
+    """Spread of a timing error, in seconds; NaN without a value."""
+
+    bias_s: float
+    median_s: float
+    p90_s: float
+    count: int
+
+
+def temporal_iou(truths: Sequence[Interval], detections: Sequence[Interval]) -> FloatArray:
+    """Intersection over union of every truth with every detection.
+
+    Args:
+        truths: T intervals.
+        detections: D intervals.
+
+    Returns:
+        (T, D) array in [0, 1]; 0 where two intervals share no time.
+    """
+    true, found = _bounds(truths), _bounds(detections)
+    onset = np.maximum(true[:, None, 0], found[None, :, 0])
+    offset = np.minimum(true[:, None, 1], found[None, :, 1])
+    shared = np.maximum(offset - onset, 0.0)
+    lengths = (true[:, 1] - true[:, 0])[:, None] + (found[:, 1] - found[:, 0])[None, :]
+    union = lengths - shared
+    iou: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return iou
+
+
+def match(
+    truths: Sequence[Interval], detections: Sequence[Interval], min_iou: float = MIN_IOU
+) -> list[Match]:
+    """Pair truths with detections one to one.
+
+    As many pairs as possible; among those pairings the one with the highest total IoU. Kinds are
+    not looked at: select them first (`of_kind`).
+
+    Args:
+        truths: T intervals.
+        detections: D intervals.
+        min_iou: Smallest IoU of a pair, above 0.
+
+    Returns:
+        The pairs, in order of the truths.
+    """
+    iou = temporal_iou(truths, detections)
+    # IoU is compared with a hair's slack: 5/10 frames must stay 0.5 after division by the rate.
+    allowed = iou >= min_iou - 1e-9
+    # One more pair must outweigh any gain in IoU, which a pairing cannot sum to more than min(T,D).
+    reward = np.where(allowed, min(iou.shape) + 1.0 + iou, 0.0)
+    rows, columns = linear_sum_assignment(reward, maximize=True)
+    return [
+        Match(int(row), int(column), float(iou[row, column]))
+        for row, column in zip(rows, columns, strict=True)
+        if allowed[row, column]
+    ]
+
+
+def of_kind(intervals: Iterable[Interval], kind: EventKind | None) -> list[Interval]:
+    """The intervals of one kind, all of them for None, in order of time."""
+    chosen = [interval for interval in intervals if kind is None or interval.kind is kind]
+    return sorted(chosen, key=lambda i: (i.onset_s, i.offset_s))
+
+
+def free_stretches(
+    truths: Sequence[Interval], duration_s: float, margin_s: float = MARGIN_S
+) -> list[tuple[float, float]]:
+    """Parts of a recording that are further than `margin_s` from every truth."""
+    stretches: list[tuple[float, float]] = []
+    free_from = 0.0
+    for truth in sorted(truths, key=lambda t: t.onset_s):
+        if truth.onset_s - margin_s > free_from:
+            stretches.append((free_from, min(truth.onset_s - margin_s, duration_s)))
+        free_from = max(free_from, truth.offset_s + margin_s)
+    if duration_s > free_from:
+        stretches.append((free_from, duration_s))
+    return [(start, end) for start, end in stretches if end > start]
+
+
+def is_false_alarm(
+    detection: Interval, truths: Sequence[Interval], margin_s: float = MARGIN_S
+) -> bool:
+    """Whether a detection touches no truth, nor the margin around it."""
+    return not any(
+        detection.onset_s <= truth.offset_s + margin_s
+        and detection.offset_s >= truth.onset_s - margin_s
+        for truth in truths
+    )
+
+
+def tally(recording: Recording, kind: EventKind | None = None, min_iou: float = MIN_IOU) -> Tally:
+    """Evaluate one recording.
+
+    Args:
+        recording: Truths and detections.
+        kind: Match this kind with the same kind only; None matches whatever the kind. Which time
+            is expression-free depends on all truths in either case.
+        min_iou: Smallest IoU of a true positive.
+    """
+    truths = of_kind(recording.truths, kind)
+    detections = of_kind(recording.detections, kind)
+    pairs = [(truths[m.truth], detections[m.detection]) for m in match(truths, detections, min_iou)]
+    return Tally(
+        tp=len(pairs),
+        fp=len(detections) - len(pairs),
+        fn=len(truths) - len(pairs),
+        duration_s=recording.duration_s,
+        free_s=sum(b - a for a, b in free_stretches(recording.truths, recording.duration_s)),
+        false_alarms=sum(is_false_alarm(d, recording.truths) for d in detections),
+        onset_errors_s=tuple(d.onset_s - t.onset_s for t, d in pairs),
+        apex_errors_s=tuple(
+            d.apex_s - t.apex_s for t, d in pairs if t.apex_s is not None and d.apex_s is not None
+        ),
+        offset_errors_s=tuple(d.offset_s - t.offset_s for t, d in pairs),
+        latencies_s=tuple(d.decided_s - d.offset_s for d in detections if d.decided_s is not None),
+    )
+
+
+def pool(tallies: Iterable[Tally]) -> Tally:
+    """Add recordings up: every expression weighs the same, whichever recording it is in."""
+    parts = list(tallies)
+    return Tally(
+        tp=sum(t.tp for t in parts),
+        fp=sum(t.fp for t in parts),
+        fn=sum(t.fn for t in parts),
+        duration_s=math.fsum(t.duration_s for t in parts),
+        free_s=math.fsum(t.free_s for t in parts),
+        false_alarms=sum(t.false_alarms for t in parts),
+        onset_errors_s=tuple(e for t in parts for e in t.onset_errors_s),
+        apex_errors_s=tuple(e for t in parts for e in t.apex_errors_s),
+        offset_errors_s=tuple(e for t in parts for e in t.offset_errors_s),
+        latencies_s=tuple(e for t in parts for e in t.latencies_s),
+    )
+
+
+def error_summary(errors_s: Sequence[float]) -> ErrorSummary:
+    """Signed median, median and 90th percentile of the absolute value."""
+    if not errors_s:
+        return ErrorSummary(math.nan, math.nan, math.nan, 0)
+    signed = np.asarray(errors_s)
+    size = np.abs(signed)
+    return ErrorSummary(
+        bias_s=float(np.median(signed)),
+        median_s=float(np.median(size)),
+        p90_s=float(np.quantile(size, 0.9)),
+        count=len(errors_s),
+    )
+
+
+def bootstrap_intervals(
+    tallies: Sequence[Tally],
+    statistics: Mapping[str, Callable[[Tally], float]],
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap over recordings.
+
+    Recordings (not events) are drawn, because events of one recording resemble one another. With
+    fewer than about ten recordings the intervals are too narrow.
+
+    Args:
+        tallies: One for each recording.
+        statistics: Name to a number of a pooled tally that is to be bounded.
+        level: Coverage.
+        resamples: Number of draws.
+        seed: Seed of the draws.
+
+    Returns:
+        Name to lower and upper bound; NaN with fewer than two recordings. Draws for which a
+        statistic is NaN are left out of it.
+    """
+    if len(tallies) < 2:
+        return dict.fromkeys(statistics, (math.nan, math.nan))
+    draws = np.random.default_rng(seed).integers(len(tallies), size=(resamples, len(tallies)))
+    pooled = [pool(tallies[i] for i in draw) for draw in draws]
+    bounds: dict[str, tuple[float, float]] = {}
+    for name, statistic in statistics.items():
+        values = np.array([statistic(sample) for sample in pooled])
+        values = values[~np.isnan(values)]
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        low, high = np.quantile(values, tails) if len(values) else (math.nan, math.nan)
+        bounds[name] = (float(low), float(high))
+    return bounds
+
+
+def leave_one_subject_out(
+    tallies: Mapping[str, Sequence[Tally]],
+) -> tuple[Tally, dict[str, int]]:
+    """Choose a setting for each subject on the other subjects, then evaluate it on that subject.
+
+    The honest way to report a detector whose threshold is free: no subject's own truth has a say
+    in the threshold that it is judged by.
+
+    Args:
+        tallies: Subject to its tally under each candidate setting, in the same order for all.
+
+    Returns:
+        The pooled tally, and the position of the setting chosen for each subject (highest F1, the
+        first of equals).
+    """
+    chosen: dict[str, int] = {}
+    for subject in tallies:
+        others = [t for name, t in tallies.items() if name != subject]
+        f1 = [pool(column).f1 for column in zip(*others, strict=True)]
+        if not f1:
+            raise ValueError("leave-one-subject-out needs at least two subjects")
+        chosen[subject] = int(np.argmax(np.nan_to_num(f1, nan=-1.0)))
+    return pool(tallies[subject][i] for subject, i in chosen.items()), chosen
+
+
+def interval_of_event(event: Event) -> Interval:
+    """A closed event as an interval.
+
+    Raises:
+        ValueError: The event is not closed.
+    """
+    if event.offset_s is None or event.kind is None:
+        raise ValueError(f"event {event.id} is {event.state.value}, not closed")
+    return Interval(event.onset_s, event.offset_s, event.kind, event.apex_s, event.decided_s)
+
+
+def interval_of_record(record: Mapping[str, Any]) -> Interval:
+    """A line of `events.jsonl` or `truth.jsonl` as an interval.
+
+    Raises:
+        KeyError: `kind`, `onset_s` or `offset_s` is missing.
+        ValueError: A value makes no sense.
+    """
+    return Interval(
+        onset_s=float(record["onset_s"]),
+        offset_s=float(record["offset_s"]),
+        kind=EventKind(record["kind"]),
+        apex_s=_optional(record.get("apex_s")),
+        decided_s=_optional(record.get("decided_s")),
+    )
+
+
+def read_intervals(path: Path) -> list[Interval]:
+    """Read `events.jsonl` or `truth.jsonl` of a session folder.
+
+    A last line that was cut off (the session was killed while writing it) is left out.
+
+    Raises:
+        EvaluationError: The file is missing, or a line is no expression.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(
+            f"{path} cannot be read ({error}); give a session folder that Glint wrote."
+        ) from error
+    *lines, unfinished = text.split("\n")
+    if unfinished:
+        try:
+            json.loads(unfinished)
+            lines.append(unfinished)
+        except json.JSONDecodeError:
+            pass
+    intervals = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            intervals.append(interval_of_record(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EvaluationError(
+                f"{path}, line {number} is not an expression ({error!r}); correct it or remove it."
+            ) from error
+    return intervals
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else math.nan
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _bounds(intervals: Sequence[Interval]) -> FloatArray:
+    flat = [(i.onset_s, i.offset_s) for i in intervals]
+    return np.asarray(flat, dtype=np.float64).reshape(-1, 2)
