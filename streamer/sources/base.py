@@ -118,6 +118,16 @@ class FrameSource(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesNotes(Protocol):
+    """A source that may learn after `open` of things that the user must be told."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All notes so far, those of `SourceInfo.notes` among them; callable from any thread."""
+        ...
+
+
 class SourceFactory(Protocol):
     """A registered kind of source."""
 
