@@ -22,6 +22,8 @@ class MotionSample:
         time_s: Stream time in seconds.
         gap_before: Frames lost right before this one.
         valid: True when a face is followed and aligned. When False the arrays hold zeros.
+        restart: True when measurement starts anew at this frame (face found, tracking slipped):
+            motion before and after it does not compare.
         motion: (R, 2) float32, displacement of each region from the neutral reference, in
             inter-ocular distances, head motion subtracted; x to the image's right, y down.
             R and the order are those of `engines.motion.canonical.REGION_NAMES`.
@@ -40,6 +42,7 @@ class MotionSample:
     time_s: float
     gap_before: int
     valid: bool
+    restart: bool
     motion: npt.NDArray[np.float32]
     velocity: npt.NDArray[np.float32]
     strain: npt.NDArray[np.float32]

@@ -1,0 +1,27 @@
+"""Settings of motion measurement."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MotionConfig(BaseModel):
+    """How motion is measured on the canonical face. All durations in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flow: Literal["dis", "farneback"] = Field("dis", description="Dense optical flow method.")
+    delta_s: float = Field(
+        0.1, gt=0, le=0.5, description="Span of the second flow, from t - delta to t."
+    )
+    reference_s: float = Field(
+        1.0, gt=0, le=60, description="Age at which the neutral reference is renewed while still."
+    )
+    reference_limit_s: float = Field(
+        6.0, gt=0, le=600, description="Age at which it is renewed even while moving."
+    )
+    still_speed: float = Field(
+        0.05, gt=0, description="Largest region speed of a still face, inter-ocular distances/s."
+    )

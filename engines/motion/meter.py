@@ -1,0 +1,215 @@
+"""Motion of facial regions from aligned faces, frame by frame and causal."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from engines.motion.canonical import FACE_SIZE, INTER_OCULAR_PX, REGION_NAMES
+from engines.motion.config import MotionConfig
+from engines.motion.flow import create_flow
+from engines.motion.regions import GRID, RegionWeights
+from engines.spotting.base import MotionSample
+
+_R = len(REGION_NAMES)
+_EPSILON_S = 1e-6
+_SHAPE = (FACE_SIZE, FACE_SIZE)
+
+
+class MotionMeter:
+    """Measures each face against a rolling neutral reference and against t - delta.
+
+    The neutral reference is a single earlier face. When it is renewed, the displacement that it
+    shows already is carried over, so that region motion has no step: the error that the new
+    reference brings in cancels with the one that it ends, because both come from the same picture.
+
+    Args:
+        config: Method and durations.
+        fps: Nominal frame rate; only sizes the memory of past faces.
+    """
+
+    def __init__(self, config: MotionConfig, fps: float) -> None:
+        self._config = config
+        self._flow = create_flow(config.flow)
+        depth = math.ceil(config.delta_s * fps * 1.5) + 4
+        self._past = np.zeros((depth, *_SHAPE), np.uint8)
+        self._past_s = np.full(depth, -math.inf)
+        self._motion = np.zeros((_R, 2), np.float32)
+        self._velocity = np.zeros((_R, 2), np.float32)
+        self._strain = np.zeros(_R, np.float32)
+        self._eyes = np.zeros((2, 2), np.float32)
+        self._reference = np.zeros(_SHAPE, np.uint8)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the reference and the past, as at the start."""
+        self._count = 0
+        self._epoch: int | None = None
+        self._weights: RegionWeights | None = None
+        self._carried = np.zeros((_R + 2, 2), np.float32)
+        self._reference_s = -math.inf
+        self._still_since = math.inf
+
+    @property
+    def region_centres(self) -> npt.NDArray[np.float32] | None:
+        """(R, 2) region centres in canonical pixels; None before the first face."""
+        return None if self._weights is None else self._weights.centres
+
+    def measure(
+        self,
+        index: int,
+        time_s: float,
+        gap_before: int,
+        face: npt.NDArray[np.uint8] | None,
+        *,
+        epoch: int,
+        mesh: npt.NDArray[np.float32] | None,
+        head_speed: float,
+    ) -> MotionSample:
+        """Measure one frame.
+
+        Args:
+            index: Frame index.
+            time_s: Stream time in seconds.
+            gap_before: Frames lost right before this one.
+            face: (128, 128) uint8 canonical face; None when there is none.
+            epoch: Alignment epoch; a new one starts measurement anew.
+            mesh: (468, 2) float32 canonical landmarks; needed with a face.
+            head_speed: Head motion in inter-ocular distances a second.
+
+        Returns:
+            The sample; its arrays are overwritten by the next call.
+        """
+        if face is None or mesh is None:
+            self.reset()
+            return self._sample(index, time_s, gap_before, head_speed, False, None, None, None, 0.0)
+        restart = epoch != self._epoch
+        if restart:
+            self.reset()
+            self._epoch = epoch
+            self._renew(face, mesh, time_s)
+        assert self._weights is not None
+        flow = self._flow(self._reference, face)
+        moved, bridge = self._regions(flow)
+        moved += self._carried
+        self._motion[:] = moved[:_R]
+        self._eyes[:] = moved[_R:]
+        self._measure_strain(flow)
+        before, delta_s = self._before(time_s)
+        flow_delta = None
+        self._velocity[:] = 0
+        if before is not None:
+            flow_delta = self._flow(before, face)
+            self._velocity[:] = self._regions(flow_delta)[0][:_R]
+        self._remember(face, time_s)
+        self._maybe_renew(face, mesh, time_s, delta_s, moved)
+        return self._sample(
+            index, time_s, gap_before, head_speed, restart, face, flow, flow_delta, delta_s
+        )
+
+    # -- measurement -------------------------------------------------------------------------
+
+    def _regions(
+        self, flow: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Region and eye motion (R + 2, 2) without the nose bridge's, and the bridge's (2,)."""
+        assert self._weights is not None
+        cells = cv2.resize(flow, (GRID, GRID), interpolation=cv2.INTER_AREA).reshape(-1, 2)
+        means = self._weights.matrix @ cells
+        means /= np.float32(INTER_OCULAR_PX)
+        return means[:-1] - means[-1], means[-1]
+
+    def _measure_strain(self, flow: npt.NDArray[np.float32]) -> None:
+        """Mean magnitude of the optical strain tensor (Shreve et al. 2011) of each region."""
+        assert self._weights is not None
+        cells = cv2.resize(flow, (GRID, GRID), interpolation=cv2.INTER_AREA)
+        dx = cells[1:-1, 2:] - cells[1:-1, :-2]
+        dy = cells[2:, 1:-1] - cells[:-2, 1:-1]
+        shear = 0.5 * (dy[..., 0] + dx[..., 1])
+        magnitude = np.zeros((GRID, GRID), np.float32)
+        magnitude[1:-1, 1:-1] = np.sqrt(dx[..., 0] ** 2 + dy[..., 1] ** 2 + 2 * shear**2)
+        span = np.float32(2 * FACE_SIZE / GRID)
+        self._strain[:] = self._weights.matrix[:_R] @ magnitude.ravel() / span
+
+    def _before(self, time_s: float) -> tuple[npt.NDArray[np.uint8] | None, float]:
+        """The newest face that is at least delta old, and its age."""
+        n = min(self._count, len(self._past))
+        limit = time_s - self._config.delta_s + _EPSILON_S
+        for back in range(1, n + 1):
+            slot = (self._count - back) % len(self._past)
+            if self._past_s[slot] <= limit:
+                age = time_s - self._past_s[slot]
+                # Across a gap the span would be another one: no answer is better.
+                return (self._past[slot], age) if age < 2 * self._config.delta_s else (None, 0.0)
+        return None, 0.0
+
+    def _remember(self, face: npt.NDArray[np.uint8], time_s: float) -> None:
+        slot = self._count % len(self._past)
+        self._past[slot] = face
+        self._past_s[slot] = time_s
+        self._count += 1
+
+    # -- the neutral reference ---------------------------------------------------------------
+
+    def _renew(
+        self, face: npt.NDArray[np.uint8], mesh: npt.NDArray[np.float32], time_s: float
+    ) -> None:
+        np.copyto(self._reference, face)
+        self._weights = RegionWeights(mesh)
+        self._reference_s = time_s
+
+    def _maybe_renew(
+        self,
+        face: npt.NDArray[np.uint8],
+        mesh: npt.NDArray[np.float32],
+        time_s: float,
+        delta_s: float,
+        moved: npt.NDArray[np.float32],
+    ) -> None:
+        """Renew the reference in a still moment, or when it is too old."""
+        config = self._config
+        speed = float(np.abs(self._velocity).max()) / delta_s if delta_s > 0 else math.inf
+        if speed > config.still_speed:
+            self._still_since = math.inf
+        elif self._still_since == math.inf:
+            self._still_since = time_s
+        age = time_s - self._reference_s
+        still = time_s - self._still_since >= config.delta_s
+        if (still and age >= config.reference_s) or age >= config.reference_limit_s:
+            self._carried = moved.copy()
+            self._renew(face, mesh, time_s)
+
+    def _sample(
+        self,
+        index: int,
+        time_s: float,
+        gap_before: int,
+        head_speed: float,
+        restart: bool,
+        face: npt.NDArray[np.uint8] | None,
+        flow: npt.NDArray[np.float32] | None,
+        flow_delta: npt.NDArray[np.float32] | None,
+        delta_s: float,
+    ) -> MotionSample:
+        if face is None:
+            for array in (self._motion, self._velocity, self._strain, self._eyes):
+                array[:] = 0
+        return MotionSample(
+            index=index,
+            time_s=time_s,
+            gap_before=gap_before,
+            valid=face is not None,
+            restart=restart,
+            motion=self._motion,
+            velocity=self._velocity,
+            strain=self._strain,
+            eyes=self._eyes,
+            head_speed=head_speed,
+            delta_s=delta_s,
+            face=face,
+            flow=flow,
+            flow_delta=flow_delta,
+        )

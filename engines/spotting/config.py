@@ -1,0 +1,57 @@
+"""Settings of the training-free spotter."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FlowSpotterConfig(BaseModel):
+    """The optical-flow spotter. Durations in seconds, motion in inter-ocular distances (IOD).
+
+    See `engines.spotting.flow_spotter`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threshold_factor: float = Field(
+        6.0, gt=0, le=100, description="c in threshold = median + c * MAD of the recent score."
+    )
+    threshold_window_s: float = Field(
+        30.0, gt=2, le=600, description="Length of the recent score that the threshold rests on."
+    )
+    warm_up_s: float = Field(
+        2.0, gt=0, le=60, description="Weight of the prior noise level, in seconds of samples."
+    )
+    settle_s: float = Field(
+        0.4, gt=0, le=10, description="No event starts this soon after measurement (re)starts."
+    )
+    smooth_s: float = Field(
+        0.008, gt=0, le=0.1, description="Time constant of each pole of the low-pass."
+    )
+    neutral_s: float = Field(
+        1.0, gt=0.2, le=10, description="Span of the running median that is the neutral face."
+    )
+    look_ahead_s: float = Field(
+        0.06, gt=0, le=0.5, description="An apex is confirmed when nothing exceeds it this long."
+    )
+    fall_to: float = Field(
+        0.3, gt=0, lt=1, description="The interval ends where motion falls to this share of apex."
+    )
+    min_event_s: float = Field(0.04, gt=0, description="Shorter movements are noise.")
+    micro_s: float = Field(0.5, gt=0, description="Longest micro-expression.")
+    macro_s: float = Field(4.0, gt=0, description="Longest macro-expression.")
+    noise_floor_iod: float = Field(
+        0.0006, gt=0, description="Least motion noise that is believed of a region."
+    )
+    prior_noise_iod: float = Field(
+        0.002, gt=0, description="Motion noise that is assumed before any was measured."
+    )
+    blink_iod: float = Field(
+        0.03, gt=0, description="Motion of the eye aperture that mutes the regions around it."
+    )
+    blink_hold_s: float = Field(
+        0.12, ge=0, description="How long the regions stay muted after the eyes are still."
+    )
+    max_head_speed: float = Field(
+        0.8, gt=0, description="Faster head motion (IOD/s) lets no event start."
+    )

@@ -1,0 +1,400 @@
+"""The default aligner: Face Mesh at tens of hertz, optical tracking at every frame.
+
+Face Mesh's landmarks jitter by about a tenth of a pixel, more than the motion that Glint looks
+for. So landmarks never move the face directly: stable points are tracked optically at every frame
+(`tracking`), and the landmarks pull that alignment home with a time constant of about a second,
+the steady state of a Kalman filter whose landmark noise is large. Each landmark result is applied
+one mesh period after its frame, whether or not it was ready earlier: the outcome depends on the
+frames alone, not on the speed of the machine. A live source that overruns the period does not
+wait; the result comes late, and the frame says so (`mesh_late`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from engines.motion.canonical import FACE_SIZE, INTER_OCULAR_PX
+from streamer.alignment import landmarks as index
+from streamer.alignment.base import Alignment, AlignmentState
+from streamer.alignment.face_mesh import (
+    FaceMeshThread,
+    MeshResult,
+    SearchResult,
+    draw_crop,
+    outer_eye_alignment,
+)
+from streamer.alignment.similarity import Points, Similarity, to_xy
+from streamer.alignment.tracking import HeadTracker
+from streamer.config import AlignmentConfig
+from streamer.errors import SourceError
+from streamer.frame import Frame, Image
+
+_SIZE = (FACE_SIZE, FACE_SIZE)
+_CENTRE = complex(FACE_SIZE / 2, FACE_SIZE / 2)
+_UNKNOWN_POSE = (math.nan, math.nan, math.nan)
+_TARGET_LUMINANCE = 110.0
+_MIN_AGREEMENT = 0.35
+_SLIP_PX = 5.0  # landmarks this far from the tracked alignment: tracking has slipped
+_KEY_AGE_S = 3.0
+_SPEED_SPAN_S = 0.1
+_EPSILON_S = 1e-6
+
+
+@dataclass(slots=True)
+class _Face:
+    """The followed face."""
+
+    alignment: Similarity
+    tracker: HeadTracker
+    key_s: float  # stream time of the key picture
+    mesh: Points  # averaged landmarks, canonical
+    depth: npt.NDArray[np.float64]
+    confirmed_s: float  # stream time of the last picture in which Face Mesh saw the face
+    shrink: int  # pictures are shrunk by this before warping, against aliasing
+    pose: tuple[float, float, float]
+    confidence: float = 1.0
+    others: int = 0
+    counted_s: float = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class _MeshJob:
+    due_s: float
+    taken_s: float
+    alignment: Similarity
+    future: Future[MeshResult]
+
+
+@dataclass(frozen=True, slots=True)
+class _SearchJob:
+    due_s: float
+    taken_s: float
+    future: Future[SearchResult | None]
+
+
+class FaceAligner:
+    """Follows one face with Face Mesh and optical tracking.
+
+    Args:
+        config: Rates, time constants and limits.
+        wait: Wait for landmark results when they are due (files). False for live sources.
+    """
+
+    name = "face-mesh"
+    version = "1"
+
+    def __init__(self, config: AlignmentConfig, *, wait: bool) -> None:
+        self._config = config
+        self._wait = wait
+        self._thread = FaceMeshThread()
+        self._face: _Face | None = None
+        self._job: _MeshJob | _SearchJob | None = None
+        self._next_job_s = -math.inf
+        self._epoch = 0
+        self._face_id = -1
+        self._last_place: tuple[complex, float] | None = None
+        self._late = False
+        self._path: deque[tuple[float, complex, complex]] = deque()
+        self._outline = np.array(index.OUTLINE)
+        self._stable = np.array(index.STABLE)
+        self._skin = np.zeros(_SIZE, np.uint8)
+        cv2.ellipse(self._skin, (64, 64), (36, 46), 0, 0, 360, 255, -1)
+
+    def open(self) -> None:
+        """Load MediaPipe's models.
+
+        Raises:
+            SourceError: MediaPipe does not load.
+        """
+        try:
+            self._thread.open()
+        except Exception as error:
+            raise SourceError(
+                f"MediaPipe's face models do not load ({error}); "
+                "reinstall the pinned requirements in a new environment."
+            ) from error
+
+    def close(self) -> None:
+        """End the mesh thread. Idempotent."""
+        self._thread.close()
+
+    def align(self, frame: Frame, out: Image) -> Alignment:
+        """Follow the face into `frame`; see `Aligner.align`."""
+        self._take_result(frame)
+        if self._face is not None and not self._track(self._face, frame, out):
+            self._lose()
+        self._give_job(frame)
+        face = self._face
+        if face is None:
+            out[:] = 0
+            return self._nothing()
+        return self._describe(face, frame)
+
+    # -- following ---------------------------------------------------------------------------
+
+    def _track(self, face: _Face, frame: Frame, out: Image) -> bool:
+        """Update the alignment and draw the canonical face; False when tracking fails."""
+        gray, offset = self._cut_out(frame.image, face)
+        drawn = self._draw(gray, offset, face)
+        if drawn is None:
+            return False
+        step = face.tracker.locate(drawn)
+        if step is None or step.agreement < _MIN_AGREEMENT:
+            return False
+        face.alignment = step.correction.after(face.alignment)
+        face.confidence = step.agreement
+        drawn = self._draw(gray, offset, face)
+        if drawn is None:
+            return False
+        np.copyto(out, drawn)
+        if frame.time_s - face.key_s > _KEY_AGE_S:
+            face.tracker = HeadTracker(out, face.mesh[self._stable])
+            face.key_s = frame.time_s
+        return frame.time_s - face.confirmed_s <= self._config.lost_after_s + self._lag_s * 2
+
+    def _cut_out(self, picture: Image, face: _Face) -> tuple[Image, complex]:
+        """The gray neighbourhood of the face, shrunk against aliasing, and its origin."""
+        height, width = picture.shape[:2]
+        back = face.alignment.inverse()
+        centre = back.at(_CENTRE)
+        reach = 0.95 * FACE_SIZE * abs(back.a)
+        x0, x1 = (int(np.clip(centre.real + s * reach, 0, width)) for s in (-1, 1))
+        y0, y1 = (int(np.clip(centre.imag + s * reach, 0, height)) for s in (-1, 1))
+        # Whole multiples keep the sampling grid fixed while the face moves inside it.
+        x0, y0 = x0 - x0 % face.shrink, y0 - y0 % face.shrink
+        x1, y1 = x1 - (x1 - x0) % face.shrink, y1 - (y1 - y0) % face.shrink
+        part = picture[y0:y1, x0:x1]
+        if part.size and part.ndim == 3:
+            part = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)  # type: ignore[assignment]
+        if part.size and face.shrink > 1:
+            size = (part.shape[1] // face.shrink, part.shape[0] // face.shrink)
+            part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        return part, complex(x0, y0)
+
+    def _draw(self, gray: Image, offset: complex, face: _Face) -> Image | None:
+        """The canonical face with its luminance brought to a fixed mean (against lamp ripple)."""
+        if min(gray.shape[:2]) < 16:
+            return None
+        k = face.shrink
+        from_part = Similarity(complex(k), offset + complex(1, 1) * (k - 1) / 2)
+        warped = cv2.warpAffine(
+            gray,
+            face.alignment.after(from_part).matrix(),
+            _SIZE,
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        mean = cv2.mean(warped, self._skin)[0]
+        if mean < 2.0:
+            return None
+        scaled: Image = cv2.convertScaleAbs(warped, alpha=_TARGET_LUMINANCE / mean)  # type: ignore[assignment]
+        return scaled
+
+    def _lose(self) -> None:
+        face, self._face = self._face, None
+        if face is not None:
+            self._last_place = (face.alignment.inverse().at(_CENTRE), face.confirmed_s)
+            self._epoch += 1
+            self._path.clear()
+            if isinstance(self._job, _MeshJob):
+                self._job = None
+                self._next_job_s = -math.inf
+
+    # -- jobs of the mesh thread -------------------------------------------------------------
+
+    @property
+    def _lag_s(self) -> float:
+        return 1.0 / self._config.mesh_hz
+
+    def _take_result(self, frame: Frame) -> None:
+        """Apply the landmark result that is due at this frame."""
+        job = self._job
+        self._late = False
+        if job is None or frame.time_s < job.due_s - _EPSILON_S:
+            return
+        if not self._wait and not job.future.done():
+            self._late = True
+            return
+        self._job = None
+        if isinstance(job, _SearchJob):
+            found = job.future.result()
+            if found is not None:
+                self._begin(found, job.taken_s)
+        elif self._face is not None:
+            self._correct(self._face, job.future.result(), job)
+
+    def _give_job(self, frame: Frame) -> None:
+        """Hand the mesh thread its next picture when it is time."""
+        now = frame.time_s
+        if self._job is not None or now < self._next_job_s - _EPSILON_S:
+            return
+        face = self._face
+        rate = self._config.search_hz if face is None else self._config.mesh_hz
+        # Stay on the grid of job times, unless it was left behind by a gap.
+        self._next_job_s = max(self._next_job_s + 1 / rate, now + 0.5 / rate)
+        due_s = now + self._lag_s
+        if face is None:
+            picture = _bgr(frame.image.copy())
+            near = self._last_place
+            place = near[0] if near is not None and now - near[1] < 2.0 else None
+            self._job = _SearchJob(due_s, now, self._thread.search(picture, place))
+            return
+        count = now - face.counted_s >= self._config.check_faces_s
+        if count:
+            face.counted_s = now
+        crop = _bgr(draw_crop(frame.image, face.alignment))
+        whole = _bgr(frame.image.copy()) if count else None
+        self._job = _MeshJob(due_s, now, face.alignment, self._thread.follow(crop, whole))
+
+    def _begin(self, found: SearchResult, taken_s: float) -> None:
+        """Start to follow a face that was found."""
+        if not _plausible(found.points):
+            return
+        inter_ocular = INTER_OCULAR_PX / abs(found.alignment.a)
+        face = _Face(
+            alignment=found.alignment,
+            tracker=HeadTracker(np.zeros(_SIZE, np.uint8), found.points[self._stable]),
+            key_s=taken_s,
+            mesh=found.points,
+            depth=found.depth,
+            confirmed_s=taken_s,
+            shrink=max(1, int(inter_ocular / INTER_OCULAR_PX)),
+            pose=_pose(found.points, found.depth),
+            others=found.other_faces,
+        )
+        gray, offset = self._cut_out(found.picture, face)
+        key = self._draw(gray, offset, face)
+        if key is None:
+            return
+        face.tracker = HeadTracker(key, found.points[self._stable])
+        self._face = face
+        self._epoch += 1
+        self._face_id += 1
+        self._path.clear()
+
+    def _correct(self, face: _Face, result: MeshResult, job: _MeshJob) -> None:
+        """Let landmarks pull the tracked alignment home, gently."""
+        if result.other_faces is not None:
+            face.others = result.other_faces
+        if not result.found or not _plausible(result.points):
+            return
+        fresh = outer_eye_alignment(result.points)
+        if abs(fresh.at(_CENTRE) - _CENTRE) > _SLIP_PX or abs(abs(fresh.a) - 1) > 0.12:
+            self._lose()
+            return
+        face.confirmed_s = job.taken_s
+        gain = -math.expm1(-self._lag_s / self._config.correction_s)
+        face.mesh = face.mesh + gain * (result.points - face.mesh)
+        face.depth = face.depth + gain * (result.depth - face.depth)
+        face.pose = _pose(result.points, result.depth)
+        pull = outer_eye_alignment(face.mesh).toward(gain, _CENTRE)
+        face.alignment = pull.after(face.alignment)
+        face.tracker.shift(pull)
+        face.mesh = pull(face.mesh)
+
+    # -- results -----------------------------------------------------------------------------
+
+    def _nothing(self) -> Alignment:
+        return Alignment(
+            state=AlignmentState.SEARCHING,
+            valid=False,
+            epoch=self._epoch,
+            face_id=-1,
+            confidence=0.0,
+            pose=_UNKNOWN_POSE,
+            box=None,
+            landmarks=None,
+            mesh=None,
+            inter_ocular_px=0.0,
+            head_speed=0.0,
+            flags=("mesh_late",) if self._late else (),
+        )
+
+    def _describe(self, face: _Face, frame: Frame) -> Alignment:
+        back = face.alignment.inverse()
+        outline = to_xy(back(face.mesh[self._outline]))
+        low, high = outline.min(axis=0), outline.max(axis=0)
+        height, width = frame.image.shape[:2]
+        inter_ocular = INTER_OCULAR_PX * abs(back.a)
+        flags = []
+        if inter_ocular < self._config.min_inter_ocular_px:
+            flags.append("small_face")
+        if max(abs(angle) for angle in face.pose) > math.radians(self._config.max_rotation_deg):
+            flags.append("rotated")
+        if face.others:
+            flags.append("several_faces")
+        if low.min() < 0 or high[0] >= width or high[1] >= height:
+            flags.append("out_of_picture")
+        if self._late:
+            flags.append("mesh_late")
+        return Alignment(
+            state=AlignmentState.FOLLOWING,
+            valid=True,
+            epoch=self._epoch,
+            face_id=self._face_id,
+            confidence=face.confidence,
+            pose=face.pose,
+            box=(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
+            landmarks=outline,
+            mesh=to_xy(face.mesh),
+            inter_ocular_px=inter_ocular,
+            head_speed=self._head_speed(back, frame.time_s),
+            flags=tuple(flags),
+        )
+
+    def _head_speed(self, back: Similarity, now: float) -> float:
+        """Speed of the fastest of two points of the head, in inter-ocular distances a second."""
+        path = self._path
+        here = (back.at(_CENTRE), back.at(_CENTRE + 1j * FACE_SIZE / 2))
+        path.append((now, *here))
+        while len(path) > 2 and path[1][0] <= now - _SPEED_SPAN_S + _EPSILON_S:
+            path.popleft()
+        then, *there = path[0]
+        if now - then < _EPSILON_S:
+            return 0.0
+        moved = max(abs(a - b) for a, b in zip(here, there, strict=True))
+        return moved / (INTER_OCULAR_PX * abs(back.a)) / (now - then)
+
+
+def _bgr(picture: Image) -> Image:
+    if picture.ndim == 3:
+        return picture
+    coloured: Image = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)  # type: ignore[assignment]
+    return coloured
+
+
+def _plausible(points: Points) -> bool:
+    """Whether the landmarks look like a face: eyes apart, chin below them, inside reach."""
+    right, left = points[index.RIGHT_EYE_OUTER], points[index.LEFT_EYE_OUTER]
+    across = left - right
+    if not 16 < abs(across) < 256:
+        return False
+    chin = (points[index.CHIN] - (right + left) / 2) / across
+    return bool(0.4 < chin.imag < 3.0 and abs(chin.real) < 1.5)
+
+
+def _pose(points: Points, depth: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Nod, turn and tilt in radians from four landmarks.
+
+    The axes are built from the outer eye corners and from forehead to chin, which expressions
+    hardly move.
+    """
+    xyz = np.stack([points.real, points.imag, depth], axis=1)
+    x = xyz[index.LEFT_EYE_OUTER] - xyz[index.RIGHT_EYE_OUTER]
+    x /= np.linalg.norm(x)
+    y = xyz[index.CHIN] - xyz[index.FOREHEAD]
+    y -= x * (x @ y)
+    y /= np.linalg.norm(y)
+    z = np.cross(x, y)
+    return (
+        float(math.atan2(y[2], z[2])),
+        float(math.asin(np.clip(-x[2], -1, 1))),
+        float(math.atan2(x[1], x[0])),
+    )

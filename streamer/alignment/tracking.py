@@ -1,0 +1,97 @@
+"""Sub-pixel tracking of the head between landmark results.
+
+The face is warped with the predicted alignment, and Lucas-Kanade (Lucas & Kanade 1981; pyramidal,
+Bouguet 2001) finds where the stable points of a key picture have gone. Working against a key
+picture instead of the last frame keeps errors from adding up; working in the canonical face makes
+the cost independent of the camera's resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from streamer.alignment.similarity import Points, Similarity, to_xy
+from streamer.frame import Image
+
+_WINDOW = (15, 15)
+_LEVELS = 2
+_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.01)
+_ITERATIONS = 4
+_AGREE_PX = 0.75  # a point this far off the common motion no longer counts, canonical pixels
+
+
+@dataclass(frozen=True, slots=True)
+class HeadStep:
+    """Where the head has gone.
+
+    Attributes:
+        correction: From the warped face to the key picture.
+        agreement: Share of the points' weight that moved with the head, 0 to 1.
+    """
+
+    correction: Similarity
+    agreement: float
+
+
+class HeadTracker:
+    """Stable points of one key picture.
+
+    Args:
+        key: (128, 128) uint8 canonical face.
+        points: (N,) stable points in it.
+    """
+
+    def __init__(self, key: Image, points: Points) -> None:
+        self._key = key.copy()
+        self._start = to_xy(points).reshape(-1, 1, 2)
+        self._points = points  # where they shall lie; differs from the start after a `shift`
+        self._guess = self._start.copy()
+        # Points on smooth skin drift along it; a corner's smaller eigenvalue tells how firm it is.
+        firmness = cv2.cornerMinEigenVal(cv2.GaussianBlur(key, (0, 0), 1.0), _WINDOW[0])
+        column, row = np.clip(np.rint(to_xy(points)).astype(int), 0, key.shape[0] - 1).T
+        quality = firmness[row, column].astype(np.float64)
+        self._weights = np.minimum(quality, np.median(quality)) + 1e-9
+
+    def shift(self, pull: Similarity) -> None:
+        """Move the places that the points are brought to, by a small transform."""
+        self._points = pull(self._points)
+
+    def locate(self, face: Image) -> HeadStep | None:
+        """Find the points in `face`.
+
+        Args:
+            face: (128, 128) uint8, aligned as predicted.
+
+        Returns:
+            The head's step, or None when too few points were found.
+        """
+        self._guess[:, 0] = to_xy(self._points)
+        moved, found, _ = cv2.calcOpticalFlowPyrLK(
+            self._key,
+            face,
+            self._start,
+            self._guess,
+            winSize=_WINDOW,
+            maxLevel=_LEVELS,
+            criteria=_CRITERIA,
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        )
+        usable: npt.NDArray[np.float64] = self._weights * found.ravel()
+        if np.count_nonzero(usable) < len(self._points) // 3:
+            return None
+        here = moved[:, 0, 0].astype(np.float64) + 1j * moved[:, 0, 1]
+        weights = usable
+        for _ in range(_ITERATIONS):
+            step = Similarity.fit(here, self._points, weights)
+            error = np.abs(step(here) - self._points)
+            scale = max(_AGREE_PX, 2.0 * float(np.median(error)))
+            # Tukey's biweight: firm near the common motion, nothing beyond it.
+            weights = usable * np.square(np.clip(1.0 - np.square(error / (2 * scale)), 0.0, None))
+            if weights.sum() <= 0.05 * usable.sum():
+                return None
+        agreement = float(usable[error < 2 * _AGREE_PX].sum() / self._weights.sum())
+        return HeadStep(step, agreement)

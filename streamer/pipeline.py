@@ -1,0 +1,486 @@
+"""The pipeline: capture → ring → alignment → ring → analysis → queue → sinks.
+
+Every stage is one named thread, and only bounded rings and queues lie between them. A live source
+is never held up: what a stage cannot take in time is dropped, oldest first, and counted under the
+stage's name. A file waits instead, so that every frame is analysed and the result depends on the
+frames alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from queue import Full, Queue
+from typing import Any
+
+import cv2
+
+from engines.events import Event, EventState
+from engines.motion.canonical import FACE_SIZE, REGION_NAMES
+from engines.motion.meter import MotionMeter
+from engines.recognition.base import Recognition, Recognizer
+from engines.spotting.base import Spotter
+from streamer.alignment.base import Aligner, Alignment
+from streamer.analysis import CLIP_MARGIN_S, Analysed, Analysis, cut_clip
+from streamer.config import GlintConfig
+from streamer.errors import SourceInterrupted
+from streamer.frame import Image
+from streamer.recognition import RecognitionThread
+from streamer.ring import FrameRing, Overflow, RingReader, ring_capacity
+from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics, Sink
+from streamer.sources.base import FrameSource, SourceInfo, SourceState
+from streamer.telemetry import LossLedger, ProcessUsage, RateMeter, StageClocks
+from streamer.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+_FILE_BUDGET_S = 0.1  # a file waits, so a deep ring would only delay its end
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """How the stages of a session are made, once the source is known.
+
+    Attributes:
+        aligner: Makes the aligner.
+        meter: Makes the motion meter.
+        spotter: Makes the spotting engine.
+        recognizer: Makes the recognition engine; None when emotions are not asked for.
+    """
+
+    aligner: Callable[[SourceInfo], Aligner]
+    meter: Callable[[SourceInfo], MotionMeter]
+    spotter: Callable[[SourceInfo], Spotter]
+    recognizer: Callable[[], Recognizer] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What the sink thread is told: a frame or an event, or the end (neither)."""
+
+    record: FrameRecord | None = None
+    event: Event | None = None
+    recognition: Future[Recognition] | None = None
+
+
+class Pipeline:
+    """One session, from a source to its sinks.
+
+    Args:
+        source: A closed source; the pipeline opens and closes it.
+        stages: How to make the stages.
+        sinks: Who is told; opened and closed by the pipeline.
+        config: The session's configuration.
+    """
+
+    def __init__(
+        self, source: FrameSource, stages: Stages, sinks: Sequence[Sink], config: GlintConfig
+    ) -> None:
+        self._source = source
+        self._stages = stages
+        self._sinks = list(sinks)
+        self._config = config
+        self._info: SourceInfo | None = None
+        self._spotter: Spotter | None = None
+        self._recognition: RecognitionThread | None = None
+        self._threads: list[threading.Thread] = []
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._losses = LossLedger()
+        self._clocks = StageClocks()
+        self._rate = RateMeter()
+        self._usage = ProcessUsage()
+        self._captured = 0
+        self._analysed = 0
+        self._notes: tuple[str, ...] = ()
+        self._closed = False
+
+    # -- the session's life ------------------------------------------------------------------
+
+    def start(self) -> SessionInfo:
+        """Open the source, the engines and the sinks, and start the threads.
+
+        Raises:
+            UserError: Something cannot be opened; nothing is left running.
+        """
+        # One thread a stage is what the cores are shared among; OpenCV's own pool would only
+        # make the stages wait for each other.
+        cv2.setNumThreads(1)
+        try:
+            session = self._open()
+        except BaseException:
+            self._release()
+            raise
+        for name, work in (
+            ("glint-capture", self._capture),
+            ("glint-alignment", self._align),
+            ("glint-analysis", self._analyse),
+            ("glint-sinks", self._deliver),
+        ):
+            thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
+            self._threads.append(thread)
+        for thread in self._threads:
+            thread.start()
+        return session
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the session; True when it has ended."""
+        return self._ended.wait(timeout)
+
+    def stop(self) -> None:
+        """End the session: what is captured is analysed, open events and sinks are closed."""
+        self._stop.set()
+        self._source.interrupt()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout=5.0)
+
+    def close(self) -> None:
+        """Stop and release everything. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            if self._threads:
+                self.stop()
+            self._release()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the session before its time; None when nothing did."""
+        return self._failure
+
+    # -- what others may ask at any time -----------------------------------------------------
+
+    @property
+    def threshold_factor(self) -> float:
+        """Factor of the spotter's running threshold; larger spots less."""
+        return float(getattr(self._spotter, "threshold_factor", 0.0))
+
+    def set_threshold_factor(self, factor: float) -> None:
+        """Change the factor of the running threshold from the next frame on."""
+        if hasattr(self._spotter, "threshold_factor"):
+            self._spotter.threshold_factor = factor
+
+    def frame_image(self, index: int) -> Image | None:
+        """Return a copy of the captured picture of a frame; None when it has left the ring."""
+        return self._frames.find(index) if self._info is not None else None
+
+    def metrics(self) -> SessionMetrics:
+        """Return the figures of the session so far."""
+        if self._failure is not None:
+            state = "failed"
+        elif not self._ended.is_set():
+            state = "running"
+        else:
+            state = "interrupted" if self._stop.is_set() else "finished"
+        return self._measure(state)
+
+    # -- opening and closing -----------------------------------------------------------------
+
+    def _open(self) -> SessionInfo:
+        info = self._source.open()
+        self._notes = info.notes
+        fps, live = info.fps_nominal, info.live
+        overflow = Overflow.DROP_OLDEST if live else Overflow.WAIT
+        budget = self._config.pipeline
+        self._aligner = self._stages.aligner(info)
+        self._aligner.open()
+        self._spotter = self._stages.spotter(info)
+        self._analysis = Analysis(self._stages.meter(info), self._spotter)
+        if self._stages.recognizer is not None:
+            self._recognition = RecognitionThread(self._stages.recognizer())
+        history_s = self._config.flow_spotter.macro_s + CLIP_MARGIN_S + 1.0
+        self._frames: FrameRing[None] = FrameRing(
+            ring_capacity(fps, budget.capture_budget_s if live else _FILE_BUDGET_S),
+            info.shape,
+            overflow,
+            "captured frames",
+        )
+        self._faces: FrameRing[Alignment] = FrameRing(
+            ring_capacity(fps, budget.analysis_budget_s if live else _FILE_BUDGET_S, history_s),
+            (FACE_SIZE, FACE_SIZE),
+            overflow,
+            "aligned faces",
+        )
+        self._to_align = self._frames.reader("alignment")
+        self._to_analyse: RingReader[Alignment] = self._faces.reader(
+            "analysis", keep=int(fps * history_s)
+        )
+        depth = max(64, int(fps * (budget.sink_budget_s if live else _FILE_BUDGET_S)))
+        self._results: Queue[_Message] = Queue(maxsize=depth)
+        session = self._describe(info)
+        for position, sink in enumerate(self._sinks):
+            try:
+                sink.open(session)
+            except BaseException:
+                # The ones that are open are told; the others never knew.
+                for opened in self._sinks[:position]:
+                    opened.close(self._measure("failed"))
+                raise
+        if self._recognition is not None:
+            self._recognition.start()
+        self._usage = ProcessUsage()
+        self._info = info
+        return session
+
+    def _describe(self, info: SourceInfo) -> SessionInfo:
+        assert self._spotter is not None
+        engines: dict[str, Mapping[str, Any]] = {
+            "aligner": {"name": self._aligner.name, "version": self._aligner.version},
+            "spotter": {
+                "name": self._spotter.name,
+                "version": self._spotter.version,
+                "look_ahead_s": self._spotter.look_ahead_s,
+            },
+        }
+        if self._recognition is not None:
+            engine = self._recognition.recognizer
+            engines["recognizer"] = {
+                "name": engine.name,
+                "version": engine.version,
+                "sha256": engine.model_sha256,
+                "backend": getattr(engine, "backend", None),
+            }
+        truth = getattr(self._source, "truth", None)
+        return SessionInfo(
+            version=VERSION,
+            source=info,
+            started_utc=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            configuration=self._config.model_dump(mode="json"),
+            engines=engines,
+            region_names=REGION_NAMES,
+            truth=tuple(truth()) if callable(truth) else None,
+        )
+
+    def _release(self) -> None:
+        self._source.close()
+        aligner = getattr(self, "_aligner", None)
+        if aligner is not None:
+            aligner.close()
+        if self._recognition is not None:
+            self._recognition.close()
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Run a stage; a failure ends the session in order, with the results so far."""
+        try:
+            work()
+        except BaseException as error:
+            logger.debug("%s failed", threading.current_thread().name, exc_info=True)
+            with self._lock:
+                self._failure = self._failure or error
+            self._stop.set()
+            self._source.interrupt()
+            self._frames.close()
+            self._faces.close()
+            if work == self._deliver:
+                self._ended.set()
+
+    # -- the stages --------------------------------------------------------------------------
+
+    def _capture(self) -> None:
+        """Read the source into the first ring."""
+        reading = self._clocks.stage("capture")
+        try:
+            while not self._stop.is_set():
+                picture = self._frames.claim()
+                if picture is None:
+                    break
+                started = time.perf_counter()
+                frame = self._source.read(picture)
+                if frame is None:
+                    break
+                reading.record(time.perf_counter() - started)
+                if frame.gap_before:
+                    self._losses.add(frame.gap_cause or "source_gap", frame.gap_before)
+                self._captured += 1
+                self._rate.frame(frame.time_s, frame.gap_before)
+                self._frames.publish(frame, None)
+        except SourceInterrupted:
+            pass
+        finally:
+            self._frames.close()
+
+    def _align(self) -> None:
+        """Follow the face; canonical faces go into the second ring."""
+        aligning = self._clocks.stage("align")
+        waiting = self._clocks.stage("capture_to_align")
+        torn = 0
+        try:
+            while (slot := self._to_align.next()) is not None:
+                out = self._faces.claim()
+                if out is None:
+                    break
+                started = time.perf_counter()
+                waiting.record(started - slot.frame.host_s)
+                alignment = self._aligner.align(slot.frame, out)
+                if not slot.intact():
+                    # The camera came round while the picture was being read: do not trust it.
+                    self._losses.add("alignment_torn")
+                    torn += 1 + slot.frame.gap_before
+                    continue
+                gap = slot.frame.gap_before + torn
+                cause = slot.frame.gap_cause or ("alignment_torn" if torn else "")
+                torn = 0
+                self._faces.publish(
+                    replace(slot.frame, image=out, gap_before=gap, gap_cause=cause), alignment
+                )
+                aligning.record(time.perf_counter() - started)
+        finally:
+            self._to_align.leave()
+            self._faces.close()
+
+    def _analyse(self) -> None:
+        """Measure motion, spot expressions, hand their faces to recognition."""
+        clocks = [
+            self._clocks.stage(name) for name in ("flow", "spot", "capture_to_score", "analyse")
+        ]
+        asked: dict[int, Future[Recognition] | None] = {}
+        try:
+            while (slot := self._to_analyse.next()) is not None:
+                started = time.perf_counter()
+                analysed: Analysed = self._analysis.push(slot)
+                scored = time.perf_counter()
+                for clock, seconds in zip(
+                    clocks,
+                    (
+                        analysed.flow_s,
+                        analysed.spot_s,
+                        scored - slot.frame.host_s,
+                        scored - started,
+                    ),
+                    strict=True,
+                ):
+                    clock.record(seconds)
+                self._analysed += 1
+                self._tell(_Message(record=analysed.record))
+                for event in analysed.events:
+                    self._announce(event, asked)
+            for event in self._analysis.finish():
+                self._announce(event, asked)
+        finally:
+            self._to_analyse.leave()
+            self._results.put(_Message())
+
+    def _announce(self, event: Event, asked: dict[int, Future[Recognition] | None]) -> None:
+        """Pass an event on; recognition starts when it is confirmed and is due when it closes."""
+        if event.state is EventState.CONFIRMED and self._recognition is not None:
+            assert self._info is not None
+            clip = cut_clip(self._to_analyse, event)
+            asked[event.id] = (
+                None if clip is None else self._recognition.submit(clip, wait=not self._info.live)
+            )
+        pending = None
+        if event.state in (EventState.CLOSED, EventState.WITHDRAWN):
+            pending = asked.pop(event.id, None)
+            if (
+                pending is None
+                and event.state is EventState.CLOSED
+                and self._recognition is not None
+            ):
+                event = replace(event, quality=(*event.quality, "not_recognized"))
+        self._tell(_Message(event=event, recognition=pending))
+
+    def _tell(self, message: _Message) -> None:
+        """Queue for the sinks: a file waits, a live source drops the record and counts it."""
+        assert self._info is not None
+        if not self._info.live or message.event is not None:
+            self._results.put(message)
+            return
+        try:
+            self._results.put_nowait(message)
+        except Full:
+            self._losses.add("sink_overrun")
+
+    def _deliver(self) -> None:
+        """Tell the sinks, in stream order."""
+        working = self._clocks.stage("sinks")
+        while True:
+            message = self._results.get()
+            if message.record is None and message.event is None:
+                break
+            started = time.perf_counter()
+            if message.record is not None:
+                record = message.record
+                self._each_sink(lambda sink, record=record: sink.on_frame(record))  # type: ignore[misc]
+                working.record(time.perf_counter() - started)
+            elif message.event is not None:
+                event = self._with_emotion(message.event, message.recognition)
+                self._each_sink(lambda sink, event=event: sink.on_event(event))  # type: ignore[misc]
+        state = "finished"
+        if self._failure is not None:
+            state = "failed"
+        elif self._stop.is_set():
+            state = "interrupted"
+        metrics = self._measure(state)
+        self._each_sink(lambda sink: sink.close(metrics))
+        self._ended.set()
+
+    def _with_emotion(self, event: Event, recognition: Future[Recognition] | None) -> Event:
+        """Add the emotion to a closed event, waiting for it."""
+        if recognition is None or event.state is not EventState.CLOSED:
+            return event
+        assert self._info is not None
+        assert self._recognition is not None
+        limit = self._config.pipeline.recognition_budget_s if self._info.live else 60.0
+        try:
+            result = recognition.result(timeout=limit)
+        except (FutureTimeoutError, CancelledError):
+            return replace(event, quality=(*event.quality, "recognition_late"))
+        except Exception as error:
+            self._note(f"Recognition failed on event {event.id} ({error}).")
+            return replace(event, quality=(*event.quality, "recognition_failed"))
+        engine = self._recognition.recognizer
+        return replace(
+            event,
+            recognizer=f"{engine.name} {engine.version}",
+            emotion=result.emotion,
+            probabilities=result.probabilities,
+        )
+
+    def _each_sink(self, call: Callable[[Sink], None]) -> None:
+        """Call every sink; one that fails is left out from then on, visibly."""
+        for sink in list(self._sinks):
+            try:
+                call(sink)
+            except Exception as error:
+                logger.exception("the sink %s failed", sink.name)
+                self._note(f"The sink {sink.name} failed and is off ({error}).")
+                self._sinks.remove(sink)
+
+    def _note(self, note: str) -> None:
+        with self._lock:
+            if note not in self._notes:
+                self._notes = (*self._notes, note)
+
+    # -- figures -----------------------------------------------------------------------------
+
+    def _measure(self, end_state: str) -> SessionMetrics:
+        lost = self._losses.counts()
+        if self._info is not None:
+            for reader in (self._to_align, self._to_analyse):
+                if reader.lost:
+                    lost[f"{reader.name}_overrun"] = reader.lost
+        notes = list(self._notes)
+        for sink in self._sinks:
+            notes += [note for note in getattr(sink, "notes", ()) if note not in notes]
+        state = self._source.state if self._info is not None else SourceState.CLOSED
+        return SessionMetrics(
+            captured=self._captured,
+            analysed=self._analysed,
+            lost=lost,
+            fps_asked=None if self._info is None else self._info.fps_asked,
+            fps_measured=self._rate.fps,
+            latency_ms=self._clocks.summary_ms(),
+            cores=self._usage.cores,
+            peak_memory_mb=self._usage.peak_memory_mb,
+            source_state=state.value,
+            end_state=end_state,
+            notes=tuple(notes),
+        )

@@ -1,0 +1,79 @@
+"""Recognition on a thread of its own: an event's clip in, its emotion out, once per event."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future
+from queue import Empty, Full, Queue
+
+from engines.recognition.base import EventClip, Recognition, Recognizer
+
+logger = logging.getLogger(__name__)
+
+
+class RecognitionThread:
+    """Runs a recogniser behind futures.
+
+    Args:
+        recognizer: The engine; used and closed by this thread only.
+        depth: Clips that may wait.
+    """
+
+    def __init__(self, recognizer: Recognizer, depth: int = 8) -> None:
+        self.recognizer = recognizer
+        self._jobs: Queue[tuple[EventClip, Future[Recognition]] | None] = Queue(maxsize=depth)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="glint-recognition", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, clip: EventClip, *, wait: bool) -> Future[Recognition] | None:
+        """Queue a clip.
+
+        Args:
+            clip: The event's faces.
+            wait: Wait for a place in the queue (files) instead of giving up (live).
+
+        Returns:
+            The future emotion; None when the queue is full.
+        """
+        future: Future[Recognition] = Future()
+        while not self._stopping.is_set():
+            try:
+                self._jobs.put((clip, future), timeout=0.2 if wait else 0)
+            except Full:
+                if not wait:
+                    return None
+            else:
+                return future
+        return None
+
+    def close(self) -> None:
+        """Finish the clip in hand, give up the others, end the thread. Idempotent."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            if self._thread.is_alive():
+                self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                job = self._jobs.get(timeout=0.1)
+            except Empty:
+                continue
+            if job is None:
+                break
+            clip, future = job
+            try:
+                future.set_result(self.recognizer.recognize(clip))
+            except Exception as error:
+                logger.exception("recognition failed")
+                future.set_exception(error)
+        while not self._jobs.empty():
+            job = self._jobs.get_nowait()
+            if job is not None:
+                job[1].cancel()
+        self.recognizer.close()

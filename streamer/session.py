@@ -1,0 +1,47 @@
+"""Assembly: a configuration becomes a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engines.errors import EngineError
+from engines.motion.meter import MotionMeter
+from engines.recognition.registry import RECOGNIZERS, create_recognizer
+from engines.spotting.registry import SPOTTERS, create_spotter
+from streamer.alignment.face_aligner import FaceAligner
+from streamer.config import GlintConfig
+from streamer.pipeline import Pipeline, Stages
+from streamer.sinks.base import Sink
+from streamer.sources.base import FrameSource
+from streamer.sources.registry import create_source
+
+
+def build_pipeline(
+    config: GlintConfig, sinks: Sequence[Sink], source: FrameSource | None = None
+) -> Pipeline:
+    """Build the pipeline that a configuration asks for; nothing is opened yet.
+
+    Args:
+        config: The session's configuration.
+        sinks: Who is told of the results.
+        source: A closed source to use instead of the one that the configuration names.
+
+    Raises:
+        UserError: The source or an engine does not exist.
+    """
+    # A wrong name is said before a camera is opened or a model is loaded.
+    for name, known in ((config.spotter, SPOTTERS), (config.recognizer, (*RECOGNIZERS, "none"))):
+        if name not in known:
+            raise EngineError(
+                f"There is no engine named {name!r}; choose one of: {', '.join(known)}."
+            )
+    recognizer = config.recognizer
+    stages = Stages(
+        aligner=lambda info: FaceAligner(config.alignment, wait=not info.live),
+        meter=lambda info: MotionMeter(config.motion, info.fps_nominal),
+        spotter=lambda info: create_spotter(config.spotter, config.flow_spotter, info.fps_nominal),
+        recognizer=None if recognizer == "none" else lambda: create_recognizer(recognizer),
+    )
+    if source is None:
+        source = create_source(config.source.spec, config.source.options())
+    return Pipeline(source, stages, sinks, config)

@@ -1,0 +1,3 @@
+"""The version of Glint."""
+
+VERSION = "0.1.0"
