@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import chi2
 
 from engines.errors import UserError
 from engines.events import Event, EventKind
@@ -328,6 +329,26 @@ def bootstrap_intervals(
         low, high = np.quantile(values, tails) if len(values) else (math.nan, math.nan)
         bounds[name] = (float(low), float(high))
     return bounds
+
+
+def poisson_interval(count: int, duration: float, level: float = 0.95) -> tuple[float, float]:
+    """Exact bounds of a rate from a count (Garwood, Biometrika 1936).
+
+    For one long recording, where there is nothing to bootstrap over: no event in three minutes
+    says only that the rate is below 1.2 a minute.
+
+    Args:
+        count: Number of events seen.
+        duration: How long was watched, above 0.
+        level: Coverage.
+
+    Returns:
+        Lower and upper bound, in events per unit of `duration`.
+    """
+    tail = (1 - level) / 2
+    low = chi2.ppf(tail, 2 * count) / 2 if count else 0.0
+    high = chi2.ppf(1 - tail, 2 * (count + 1)) / 2
+    return float(low) / duration, float(high) / duration
 
 
 def leave_one_subject_out(

@@ -27,6 +27,7 @@ from engines.evaluation.spotting import (
     is_false_alarm,
     leave_one_subject_out,
     match,
+    poisson_interval,
     pool,
     read_intervals,
     tally,
@@ -213,6 +214,11 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
 
 def test_one_recording_has_no_interval():
     assert all(map(math.isnan, bootstrap_intervals([Tally(tp=1)], {"f1": lambda t: t.f1})["f1"]))
+
+
+def test_rate_bounds_agree_with_published_tables():
+    assert poisson_interval(0, 1) == pytest.approx((0, 3.689), abs=1e-3)
+    assert poisson_interval(10, 2) == pytest.approx((4.795 / 2, 18.390 / 2), abs=1e-3)
 
 
 def test_a_subject_has_no_say_in_its_own_setting():
