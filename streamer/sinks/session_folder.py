@@ -1,0 +1,308 @@
+"""The session folder: what a session leaves behind for other programs to read.
+
+    session.json   what was run, on what, and how it ended
+    events.jsonl   one closed event a line
+    frames.csv     one analysed frame a row
+    metrics.json   frames, losses, latency, use of the machine
+    truth.jsonl    for a source that knows its truth (demo): one scripted expression a line
+
+Lines and rows reach the operating system one by one and whole, and the two `.json` files are
+replaced in one step, so that what was written can be read while the session runs and after the
+process was killed at any moment. `events.jsonl`, `frames.csv` and `truth.jsonl` hold stream time
+only: two runs over the same file write the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from engines.events import Event, EventState
+from streamer.errors import SessionError
+from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics
+
+# `frame` counts from 0 as in events.jsonl, where OpenFace counts from 1: the two files join.
+_OPENFACE_COLUMNS = (
+    "frame",
+    "face_id",
+    "timestamp",
+    "confidence",
+    "success",
+    "pose_Rx",
+    "pose_Ry",
+    "pose_Rz",
+)
+
+_REFRESH_S = 2.0
+
+
+class SessionFolderSink:
+    """Writes the session folder.
+
+    Args:
+        path: The folder; made when missing, refused when it holds anything.
+    """
+
+    name = "session folder"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._session: SessionInfo | None = None
+        self._events: _LineFile | None = None
+        self._frames: _LineFile | None = None
+        self._figures: Callable[[], SessionMetrics] | None = None
+        self._refreshed_s = 0.0
+
+    def follow(self, figures: Callable[[], SessionMetrics]) -> None:
+        """Keep `metrics.json` up to date while the session runs.
+
+        Args:
+            figures: Returns the figures so far; called from the thread that delivers frames.
+        """
+        self._figures = figures
+
+    def open(self, session: SessionInfo) -> None:
+        """Make the folder and its files.
+
+        Raises:
+            SessionError: The folder is not empty, or cannot be made or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise SessionError(
+                    f"The session folder {self.path} is not empty: nothing is ever overwritten, "
+                    "name another folder."
+                )
+            self._write_session(session, end_state="running")
+            if session.truth is not None:
+                truth = _LineFile(self.path / "truth.jsonl")
+                for expression in session.truth:
+                    truth.append(_json_line(expression))
+                truth.close()
+            self._events = _LineFile(self.path / "events.jsonl")
+            self._frames = _LineFile(self.path / "frames.csv")
+            motion = [f"{region}_{axis}" for region in session.region_names for axis in "xy"]
+            self._frames.append(",".join([*_OPENFACE_COLUMNS, "score", "threshold", *motion]))
+        except OSError as error:
+            self._close_files()
+            raise SessionError(
+                f"The session folder {self.path} cannot be written ({_reason(error)}): "
+                "mend that or name another folder."
+            ) from error
+        self._session = session
+
+    def on_frame(self, record: FrameRecord) -> None:
+        """Write the row of an analysed frame.
+
+        Raises:
+            SessionError: The disk is full or gone; what was written stays readable.
+        """
+        self._append(self._frames, _row(record))
+        if self._figures is not None and time.monotonic() - self._refreshed_s > _REFRESH_S:
+            self._refreshed_s = time.monotonic()
+            try:
+                self._write_metrics(self._figures())
+            except PermissionError:
+                pass  # Windows: somebody is reading it just now; the next figures replace it
+            except OSError as error:
+                raise self._failure(error) from error
+
+    def on_event(self, event: Event) -> None:
+        """Write the line of a closed event; other states are passed over.
+
+        Raises:
+            SessionError: The disk is full or gone; what was written stays readable.
+        """
+        if event.state is EventState.CLOSED:
+            self._append(self._events, _json_line(_event(event)))
+
+    def close(self, metrics: SessionMetrics) -> None:
+        """Write the final figures and how the session ended.
+
+        Raises:
+            SessionError: The disk is full or gone; what was written stays readable.
+        """
+        self._close_files()
+        session, self._session = self._session, None
+        if session is None:
+            return
+        try:
+            self._write_session(session, metrics.end_state, metrics.fps_measured, metrics.notes)
+            self._write_metrics(metrics)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _append(self, file: _LineFile | None, line: str) -> None:
+        if file is None or self._session is None:
+            raise ValueError("the session folder is not open")
+        try:
+            file.append(line)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> SessionError:
+        """Give up: from here on nothing is written, so that what was stays readable."""
+        failure = SessionError(
+            f"The session folder {self.path} can no longer be written ({_reason(error)}): "
+            "what it holds stays readable, and detection goes on without it; "
+            "make room and start a new session."
+        )
+        session, self._session = self._session, None
+        self._close_files()
+        if session is not None:
+            with suppress(OSError):
+                self._write_session(session, "failed", notes=(str(failure),))
+        return failure
+
+    def _close_files(self) -> None:
+        for file in (self._events, self._frames):
+            if file is not None:
+                file.close()
+
+    def _write_session(
+        self,
+        session: SessionInfo,
+        end_state: str,
+        fps_measured: float | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        source = session.source
+        document = {
+            "version": session.version,
+            "source": {
+                "name": source.name,
+                "kind": source.kind,
+                "live": source.live,
+                "frames": source.frames,
+                "device_clock": source.device_clock,
+            },
+            "fps": {
+                "asked": source.fps_asked,
+                "nominal": source.fps_nominal,
+                "measured": fps_measured,
+            },
+            "size": {"width": source.width, "height": source.height},
+            "engines": session.engines,
+            "configuration": session.configuration,
+            "started_utc": session.started_utc,
+            "end_state": end_state,
+            "notes": [*source.notes, *(note for note in notes if note not in source.notes)],
+        }
+        _replace(self.path / "session.json", document)
+
+    def _write_metrics(self, metrics: SessionMetrics) -> None:
+        document = {
+            "captured": metrics.captured,
+            "analysed": metrics.analysed,
+            "lost": metrics.lost,
+            "fps": {"asked": metrics.fps_asked, "measured": metrics.fps_measured},
+            "latency_ms": {
+                stage: {name: round(ms, 3) for name, ms in figures.items()}
+                for stage, figures in metrics.latency_ms.items()
+            },
+            "cores": round(metrics.cores, 3),
+            "peak_memory_mb": round(metrics.peak_memory_mb, 1),
+        }
+        _replace(self.path / "metrics.json", document)
+
+
+class _LineFile:
+    """A new file to which whole lines are appended."""
+
+    def __init__(self, path: Path) -> None:
+        # Unbuffered: a line is the operating system's as soon as it is appended.
+        self._file = FileIO(path, "x")
+        self._whole = 0
+
+    def append(self, line: str) -> None:
+        data = f"{line}\n".encode()
+        written = 0
+        try:
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(self._whole)  # no torn line for a full disk
+            raise
+        self._whole += written
+
+    def close(self) -> None:
+        with suppress(OSError):  # a network disk that is gone; appending has told so already
+            self._file.close()
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "kind": event.kind.value if event.kind else None,
+        "onset_s": _rounded(event.onset_s),
+        "apex_s": _rounded(event.apex_s),
+        "offset_s": _rounded(event.offset_s),
+        "onset_frame": event.onset_frame,
+        "apex_frame": event.apex_frame,
+        "offset_frame": event.offset_frame,
+        "score": _rounded(event.score),
+        "regions": event.regions,
+        "emotion": event.emotion,
+        "probabilities": None
+        if event.probabilities is None
+        else {name: _rounded(value) for name, value in event.probabilities.items()},
+        "spotter": event.spotter,
+        "recognizer": event.recognizer,
+        "decided_s": _rounded(event.decided_s),
+        "quality": event.quality,
+    }
+
+
+def _row(record: FrameRecord) -> str:
+    values = (record.time_s, record.confidence)
+    cells = [f"{value:.6f}" if math.isfinite(value) else "" for value in values]
+    values = (*record.pose, record.score, record.threshold, *record.motion.ravel().tolist())
+    # 10^-6 of the inter-ocular distance is 10^-4 pixels: below anything that can be measured.
+    numbers = [f"{value:.6f}" if math.isfinite(value) else "" for value in values]
+    return ",".join(
+        [str(record.index), str(record.face_id), *cells, "1" if record.success else "0", *numbers]
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 6)
+
+
+def _finite(value: Any) -> Any:
+    """Make a tree JSON-ready: JSON has no NaN and no infinity, they become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _json_line(document: Mapping[str, Any]) -> str:
+    return json.dumps(_finite(document), ensure_ascii=False, allow_nan=False)
+
+
+def _replace(path: Path, document: Mapping[str, Any]) -> None:
+    text = json.dumps(_finite(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    fresh = path.with_suffix(".json.tmp")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, path)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
