@@ -58,7 +58,7 @@ def load_composite3(path: Path) -> Composite3:
             subjects = np.char.add(np.char.add(datasets, "/"), arrays["subject"])
     except OSError as error:
         raise UserError(f"Cannot read {file}: pass the data set's .npz file or folder.") from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, EOFError) as error:
         raise UserError(f"{file} is not the composite data set: {error}.") from error
     if pictures.shape[1:] != (28, 28, 3) or len(pictures) != len(labels):
         raise UserError(f"{file} holds pictures of shape {pictures.shape}, not (N, 28, 28, 3).")

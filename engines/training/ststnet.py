@@ -144,25 +144,25 @@ def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str
             f"The exported graph differs from the trained networks by {difference:.1e}; "
             f"nothing was written, check the versions of onnx and onnxruntime."
         )
-    manifest = {
-        "name": "ststnet",
-        "version": VERSION,
-        "sha256": hashlib.sha256(model).hexdigest(),
-        "classes": list(CLASSES),
-        "input": {"name": deployed.INPUT_NAME, "shape": ["batch", 3, 28, 28], "type": "float32"},
-        "output": {"name": deployed.OUTPUT_NAME, "shape": ["batch", 3], "type": "float32"},
-        "temperature": temperature,
-        "preprocessing": PREPROCESSING,
-        "training": {
+    manifest = deployed.Manifest(
+        name="ststnet",
+        version=VERSION,
+        sha256=hashlib.sha256(model).hexdigest(),
+        classes=CLASSES,
+        input={"name": deployed.INPUT_NAME, "shape": ["batch", 3, 28, 28], "type": "float32"},
+        output={"name": deployed.OUTPUT_NAME, "shape": ["batch", len(CLASSES)], "type": "float32"},
+        temperature=temperature,
+        preprocessing=PREPROCESSING,
+        training={
             "data_sha256": data.sha256,
             "seeds": seeds,
-            "recipe": asdict(recipe),
+            "recipe": report["recipe"],
             "torch": torch.__version__,
         },
-    }
+    )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / deployed.MODEL_FILE).write_bytes(model)
-    _write_json(folder / deployed.MANIFEST_FILE, manifest)
+    _write_json(folder / deployed.MANIFEST_FILE, manifest.model_dump())
     card = model_card(report, commands)
     (folder / "model_card.md").write_text(card, "utf-8", newline="\n")
 
@@ -325,7 +325,7 @@ def _row(found: RecognitionScores) -> dict[str, float]:
     return {"uf1": found.uf1, "uar": found.uar, "accuracy": found.accuracy}
 
 
-def _progress(bar: tqdm) -> Callable[[float], None]:
+def _progress(bar: tqdm[Any]) -> Callable[[float], None]:
     def advance(loss: float) -> None:
         bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
         bar.update()

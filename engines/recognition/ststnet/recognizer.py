@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from pydantic import BaseModel, ConfigDict
 
 from engines.errors import EngineError
 from engines.motion.tvl1 import TvL1Flow
@@ -22,6 +23,25 @@ OUTPUT_NAME = "probabilities"
 
 STEADY_S = 0.01
 """Frames this near to the onset (or the apex) are averaged with it against sensor noise."""
+
+
+_REMEDY = "reinstall Glint, or make it with python -m engines.training.ststnet"
+
+
+class Manifest(BaseModel):
+    """What is known of a model file; lies beside it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    sha256: str
+    classes: tuple[str, ...]
+    input: dict[str, Any]
+    output: dict[str, Any]
+    temperature: float
+    preprocessing: dict[str, Any]
+    training: dict[str, Any]
 
 
 class StstnetRecognizer:
@@ -39,31 +59,26 @@ class StstnetRecognizer:
             EngineError: A file is missing or corrupt, or the model is not the manifest's, or it
                 was trained on another representation than this code makes.
         """
+        manifest = _read_manifest(folder / MANIFEST_FILE)
+        path = folder / MODEL_FILE
         try:
-            manifest = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
-            model = (folder / MODEL_FILE).read_bytes()
+            model = path.read_bytes()
         except OSError as error:
             raise EngineError(
-                f"The recogniser's file {error.filename} cannot be read; reinstall Glint, or "
-                f"export it with python -m engines.training.ststnet export."
+                f"The recogniser's model {path} cannot be read; {_REMEDY}."
             ) from error
-        except ValueError as error:
+        if hashlib.sha256(model).hexdigest() != manifest.sha256:
             raise EngineError(
-                f"The recogniser's manifest {folder / MANIFEST_FILE} is corrupt; reinstall Glint."
-            ) from error
-        self.model_sha256: str | None = hashlib.sha256(model).hexdigest()
-        if self.model_sha256 != manifest.get("sha256"):
-            raise EngineError(
-                f"{folder / MODEL_FILE} is not the file its manifest describes (another SHA-256); "
-                f"reinstall Glint or export the model anew."
+                f"{path} is not the file that its manifest describes (another SHA-256); {_REMEDY}."
             )
-        if manifest.get("preprocessing") != PREPROCESSING:
+        if manifest.preprocessing != PREPROCESSING:
             raise EngineError(
-                f"{folder / MODEL_FILE} was trained on another flow representation than this "
-                f"version of Glint makes; export the model anew."
+                f"{path} was trained on another flow representation than this version of Glint "
+                f"makes; {_REMEDY}."
             )
-        self.version: str = manifest["version"]
-        self.classes: tuple[str, ...] = tuple(manifest["classes"])
+        self.version = manifest.version
+        self.classes = manifest.classes
+        self.model_sha256: str | None = manifest.sha256
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -72,10 +87,7 @@ class StstnetRecognizer:
                 model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's own errors derive from Exception only
-            raise EngineError(
-                f"ONNX Runtime cannot load {folder / MODEL_FILE}; reinstall Glint or export the "
-                f"model anew."
-            ) from error
+            raise EngineError(f"ONNX Runtime cannot load {path}; {_REMEDY}.") from error
         self._flow = TvL1Flow()
 
     def recognize(self, clip: EventClip) -> Recognition:
@@ -100,6 +112,15 @@ class StstnetRecognizer:
 
     def close(self) -> None:
         """Nothing to release: the session ends with the object."""
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise EngineError(f"The recogniser's manifest {path} cannot be read; {_REMEDY}.") from error
+    except ValueError as error:
+        raise EngineError(f"The recogniser's manifest {path} is corrupt; {_REMEDY}.") from error
 
 
 def _steady(clip: EventClip, position: int) -> npt.NDArray[np.float32]:
