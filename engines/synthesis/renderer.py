@@ -1,0 +1,372 @@
+"""Draws a portrait in motion: one backward warp a frame, exact to a small part of a pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from engines.synthesis.action_units import ACTION_UNITS, displacement_field
+from engines.synthesis.eyes import LEFT_EYE, LID_HEIGHT, RIGHT_EYE, Eye
+from engines.synthesis.head import HeadPose
+from engines.synthesis.noise import PEDESTAL, NoiseBank
+from engines.synthesis.portrait import (
+    CHIN,
+    FOREHEAD,
+    LEFT_EYE_OUTER,
+    NOSE_TIP,
+    RIGHT_EYE_OUTER,
+    Portrait,
+)
+from engines.synthesis.scenario import REFERENCE_INTER_OCULAR_PX, FaceState, Scenario
+
+Image = npt.NDArray[np.uint8]
+Field = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float64]
+
+_REFERENCE_SIZE = (640, 480)
+# The source is drawn at twice the picture's resolution: linear interpolation at half a pixel
+# would otherwise soften the picture, and a change of sharpness looks like motion.
+_SUPERSAMPLING = 2
+_CELLS_PER_SPAN = 25
+"""Grid cells of the displacement fields in one inter-ocular distance."""
+_NOSE_HEIGHT = 0.47
+"""Height at which the nose is placed, as a share of the picture's."""
+# The head that moves as one: half axes in inter-ocular distances, and how far beyond them (as a
+# share) movement fades to the background.
+_HEAD_AXES = (1.1, 1.3)
+_FADE = 0.4
+# Grey levels of the portrait without the noise's pedestal: ripple and noise never saturate.
+_BLACK, _WHITE = 2.0, 230.0
+_ASYMMETRY = 0.12
+_NO_SECOND_MAP = np.empty(0, np.float32)
+
+
+class FaceAnimator:
+    """Draws the frames of a scenario. For one thread: it works in buffers of its own.
+
+    A picture depends on the portrait, the scenario, the time and the frame's number alone, and
+    not on what was drawn before.
+
+    Args:
+        portrait: The face.
+        scenario: What it does.
+        width: Width of a picture in pixels.
+        height: Height of a picture in pixels.
+
+    Attributes:
+        inter_ocular_px: Distance between the outer eye corners in the picture, at rest.
+        landmarks: (468, 2) float64 Face Mesh landmarks in the picture at rest, in pixels.
+    """
+
+    def __init__(self, portrait: Portrait, scenario: Scenario, width: int, height: int) -> None:
+        self._scenario = scenario
+        self._size = (width, height)
+        span = REFERENCE_INTER_OCULAR_PX * min(
+            width / _REFERENCE_SIZE[0], height / _REFERENCE_SIZE[1]
+        )
+        self.inter_ocular_px = span
+        self._scale = span / portrait.inter_ocular_px
+        nose = portrait.landmarks[NOSE_TIP, :2]
+        eyes = portrait.landmarks[[RIGHT_EYE_OUTER, LEFT_EYE_OUTER], :2].mean(axis=0)
+        face = np.array([eyes[0], nose[1]])
+        self._origin = face - np.array([0.5 * width, _NOSE_HEIGHT * height]) / self._scale
+        self.landmarks: Points = (portrait.landmarks[:, :2] - self._origin) * self._scale
+
+        self._margin = math.ceil(0.25 * span) + 2
+        self._canvas = self._draw_canvas(portrait.image)
+        self._place_grid()
+        self._fields = self._build_fields(portrait)
+        self._eyes = [_EyePatch(portrait, lids, self) for lids in (RIGHT_EYE, LEFT_EYE)]
+        self._picture = self._draw_still()
+        left, top, right, bottom = self._box
+        self._moving = self._picture[top:bottom, left:right]
+        config = scenario.config
+        self._noise = (
+            NoiseBank(scenario.seed, (height, width, 3), config.noise_sigma)
+            if config.noise
+            else None
+        )
+
+    def render(self, time_s: float, out: Image, frame_number: int) -> None:
+        """Draw the picture at a time.
+
+        Args:
+            time_s: Time in the scenario in seconds.
+            out: (height, width, 3) uint8, overwritten with BGR.
+            frame_number: Number of the frame; chooses its noise.
+        """
+        state = self._scenario.at(time_s)
+        cv2.remap(
+            self._canvas,
+            self._source_map(state),
+            _NO_SECOND_MAP,
+            cv2.INTER_LINEAR,
+            self._moving,
+            cv2.BORDER_REPLICATE,
+        )
+        if self._noise is None:
+            cv2.convertScaleAbs(self._picture, out, state.gain, PEDESTAL)
+        elif state.gain == 1.0:
+            cv2.add(self._picture, self._noise.frame(frame_number), out)
+        else:
+            cv2.addWeighted(
+                self._picture, state.gain, self._noise.frame(frame_number), 1.0, 0.0, out
+            )
+
+    def positions_at(self, time_s: float, points: Points | None = None) -> Points:
+        """Return where points of the face at rest are drawn at a time.
+
+        Args:
+            time_s: Time in the scenario in seconds.
+            points: (N, 2) positions in the picture at rest, inside the moving part; the
+                landmarks when None.
+
+        Returns:
+            (N, 2) float64 positions in pixels.
+        """
+        rest = self.landmarks if points is None else np.asarray(points, np.float64)
+        sources = self._source_map(self._scenario.at(time_s))
+        places = rest.copy()
+        for _ in range(40):
+            reached = self._sampled(sources, places) / _SUPERSAMPLING - self._margin
+            places += rest - reached
+        return places
+
+    # -- what never changes --------------------------------------------------------------------
+
+    def _draw_canvas(self, photo: Image) -> Image:
+        """The portrait at twice the picture's resolution, with a margin on every side."""
+        width, height = self._size
+        scale = self._scale * _SUPERSAMPLING
+        if scale < 1:  # a picture that is smaller than the portrait must not alias
+            photo = np.asarray(cv2.GaussianBlur(photo, (0, 0), 0.5 / scale), np.uint8)
+        shift = (self._margin - self._origin * self._scale) * _SUPERSAMPLING
+        canvas = cv2.warpAffine(
+            photo,
+            np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]]),
+            (
+                (width + 2 * self._margin) * _SUPERSAMPLING,
+                (height + 2 * self._margin) * _SUPERSAMPLING,
+            ),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        return np.asarray(
+            cv2.convertScaleAbs(canvas, alpha=(_WHITE - _BLACK) / 255.0, beta=_BLACK), np.uint8
+        )
+
+    def _place_grid(self) -> None:
+        """Choose the moving part of the picture and the coarse grid over it."""
+        width, height = self._size
+        span = self.inter_ocular_px
+        forehead, chin = self.landmarks[FOREHEAD], self.landmarks[CHIN]
+        # Hair reaches further beyond the landmarks than the chin does.
+        centre = (forehead + chin) / 2 + (chin - forehead) * -0.2
+        axes = np.array(_HEAD_AXES) * span
+        low = np.floor(centre - (1 + _FADE) * axes).astype(int)
+        high = np.ceil(centre + (1 + _FADE) * axes).astype(int)
+        left, top = np.maximum(low, 0).tolist()
+        right, bottom = np.minimum(high, (width, height)).tolist()
+        self._box = (left, top, right, bottom)
+
+        # One cell beyond the box on every side: resizing extrapolates badly.
+        step = max(1, round(span / _CELLS_PER_SPAN))
+        self._step = step
+        columns = -(-(right - left) // step) + 2
+        rows = -(-(bottom - top) // step) + 2
+        x = left + (np.arange(columns) - 1) * step + (step - 1) / 2
+        y = top + (np.arange(rows) - 1) * step + (step - 1) / 2
+        self._grid: Points = np.stack(np.meshgrid(x, y), axis=-1)
+        self._fine = np.empty((rows * step, columns * step, 2), np.float32)
+        self._map = self._fine[step : step + bottom - top, step : step + right - left]
+
+        self._pivot = chin + (chin - forehead) * 0.2  # the neck
+        beyond = np.hypot(*np.moveaxis((self._grid - centre) / axes, -1, 0)) - 1.0
+        fade = np.clip(beyond / _FADE, 0.0, 1.0)
+        weight = 1 - fade * fade * (3 - 2 * fade)
+        across, down = np.moveaxis(self._grid - self._pivot, -1, 0)
+        zero = np.zeros_like(across)
+        basis = [(across, down), (down, -across), (zero + 1, zero), (zero, zero + 1)]
+        self._head_basis = [
+            np.ascontiguousarray(np.stack(pair, axis=-1) * weight[..., None], np.float32)
+            for pair in basis
+        ]
+        self._weight = weight
+        self._still = ((self._grid + self._margin) * _SUPERSAMPLING).astype(np.float32)
+        self._shift = np.empty_like(self._still)
+        self._moved = np.empty_like(self._still)
+
+    def _build_fields(self, portrait: Portrait) -> Mapping[int | str, Field]:
+        """Where the picture comes from when a unit is displaced by one inter-ocular distance."""
+        points = self.to_portrait(self._grid)
+        rng = np.random.default_rng([self._scenario.seed, 6])
+        fade = self._weight[..., None]
+        fields: dict[int | str, Field] = {}
+        for unit in ACTION_UNITS:
+            right, left = 1 + _ASYMMETRY * rng.uniform(-1, 1, 2)
+            field = displacement_field(unit, portrait, points, (float(right), float(left)))
+            fields[unit] = np.asarray(-self.inter_ocular_px * field * fade, np.float32)
+        depth = _relief(portrait, points)[..., None] * fade * -self.inter_ocular_px
+        fields["yaw"] = np.asarray(depth * (1.0, 0.0), np.float32)
+        fields["pitch"] = np.asarray(depth * (0.0, 1.0), np.float32)
+        return fields
+
+    def to_portrait(self, points: Points) -> Points:
+        """Return positions in the portrait of positions in the picture at rest."""
+        placed: Points = points / self._scale + self._origin
+        return placed
+
+    def _draw_still(self) -> Image:
+        """The whole picture at rest."""
+        width, height = self._size
+        matrix = np.array([[1.0, 0.0, self._margin], [0.0, 1.0, self._margin]]) * _SUPERSAMPLING
+        return np.asarray(
+            cv2.warpAffine(
+                self._canvas,
+                matrix,
+                (width, height),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            ),
+            np.uint8,
+        )
+
+    # -- every frame ---------------------------------------------------------------------------
+
+    def _source_map(self, state: FaceState) -> Field:
+        """Place on the canvas that every pixel of the moving part shows; (h, w, 2)."""
+        to_rest = _to_rest(state.head, self._pivot, self.inter_ocular_px)
+        moved, basis = self._moved, self._head_basis
+        np.copyto(moved, self._still)
+        coefficients = (to_rest[0, 0] - 1, to_rest[0, 1], *self._offset(to_rest))
+        for coefficient, field in zip(coefficients, basis, strict=True):
+            if coefficient:
+                cv2.scaleAdd(field, _SUPERSAMPLING * coefficient, moved, moved)
+
+        displaced = [(key, value) for key, value in self._displaced(state) if value]
+        if displaced:
+            self._shift[:] = 0.0
+            for key, value in displaced:
+                cv2.scaleAdd(self._fields[key], _SUPERSAMPLING * value, self._shift, self._shift)
+            # Muscles sit on the head: their fields go where the head goes.
+            moved += cv2.warpAffine(
+                self._shift,
+                self._on_grid(to_rest),
+                (moved.shape[1], moved.shape[0]),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            )
+        cv2.resize(
+            moved,
+            (self._fine.shape[1], self._fine.shape[0]),
+            self._fine,
+            interpolation=cv2.INTER_LINEAR,
+        )
+        if state.closure or state.gaze != (0.0, 0.0):
+            for eye in self._eyes:
+                eye.add_shift(self._map, self._box, to_rest, state)
+        return self._map
+
+    @staticmethod
+    def _displaced(state: FaceState) -> list[tuple[int | str, float]]:
+        units: list[tuple[int | str, float]] = list(state.action_units)
+        return [*units, ("yaw", state.head.yaw), ("pitch", state.head.pitch)]
+
+    def _offset(self, to_rest: npt.NDArray[np.float64]) -> tuple[float, float]:
+        """Shift of the pivot from the picture to the head at rest."""
+        x, y = to_rest[:, :2] @ self._pivot + to_rest[:, 2] - self._pivot
+        return float(x), float(y)
+
+    def _on_grid(self, to_rest: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The same transform in units of grid cells."""
+        corner = self._grid[0, 0]
+        shift = to_rest[:, :2] @ corner + to_rest[:, 2] - corner
+        return np.column_stack([to_rest[:, :2], shift / self._step])
+
+    def _sampled(self, sources: Field, places: Points) -> Points:
+        """Map values at fractional places, (N, 2)."""
+        left, top = self._box[:2]
+        sampled = cv2.remap(
+            sources,
+            (places - (left, top)).astype(np.float32)[None],
+            _NO_SECOND_MAP,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(sampled[0], np.float64)
+
+
+class _EyePatch:
+    """One eye in full resolution, and how it is added to a map."""
+
+    def __init__(
+        self,
+        portrait: Portrait,
+        lids: tuple[tuple[int, ...], tuple[int, ...]],
+        animator: FaceAnimator,
+    ) -> None:
+        span = animator.inter_ocular_px
+        outline = animator.landmarks[list(lids[0] + lids[1])]
+        low = np.floor(outline.min(axis=0) - (0.02 * span, (LID_HEIGHT + 0.02) * span))
+        high = np.ceil(outline.max(axis=0) + 0.02 * span)
+        self._corner = low
+        x, y = (np.arange(a, b + 1) for a, b in zip(low, high, strict=True))
+        points = np.stack(np.meshgrid(x, y), axis=-1)
+        self._eye = Eye(portrait, lids, animator.to_portrait(points))
+        self._span = span
+        self._centre = (low + high) / 2
+        # Room for the head's rotation and scale.
+        self._half = (high - low) / 2 * 1.05 + 2
+
+    def add_shift(
+        self,
+        sources: Field,
+        box: tuple[int, int, int, int],
+        to_rest: npt.NDArray[np.float64],
+        state: FaceState,
+    ) -> None:
+        shift = self._eye.source_shift(state.closure, state.gaze)
+        shift *= _SUPERSAMPLING * self._span
+        linear, offset = to_rest[:, :2], to_rest[:, 2]
+        place = np.linalg.solve(linear, self._centre - offset)
+        left, top = np.maximum(np.floor(place - self._half).astype(int), box[:2])
+        right, bottom = np.minimum(np.ceil(place + self._half).astype(int), box[2:])
+        if right <= left or bottom <= top:
+            return
+        start = linear @ (left, top) + offset - self._corner
+        moved = cv2.warpAffine(
+            shift,
+            np.column_stack([linear, start]),
+            (int(right - left), int(bottom - top)),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        )
+        sources[top - box[1] : bottom - box[1], left - box[0] : right - box[0]] += moved
+
+
+def _to_rest(head: HeadPose, pivot: Points, span: float) -> npt.NDArray[np.float64]:
+    """(2, 3) transform from the picture to the head at rest."""
+    cosine = math.cos(head.roll) / head.scale
+    sine = math.sin(head.roll) / head.scale
+    linear = np.array([[cosine, sine], [-sine, cosine]])
+    moved_pivot = pivot + span * np.array([head.x, head.y])
+    return np.column_stack([linear, pivot - linear @ moved_pivot])
+
+
+def _relief(portrait: Portrait, points: Points) -> npt.NDArray[np.float64]:
+    """How far points of the face stand out from its outline; 1 at most, 0 beyond the face."""
+    places, depth = portrait.landmarks[:, :2], portrait.landmarks[:, 2]
+    height = depth.max() - depth
+    height = height / height.max()
+    reach = 0.1 * portrait.inter_ocular_px
+    total = np.full(points.shape[:-1], 0.5)
+    relief = np.zeros(points.shape[:-1])
+    for place, value in zip(places, height, strict=True):
+        gap = points - place
+        weight = np.exp(-0.5 * (gap[..., 0] ** 2 + gap[..., 1] ** 2) / reach**2)
+        total += weight
+        relief += weight * value
+    relief /= total
+    shape: npt.NDArray[np.float64] = relief / relief.max()
+    return shape
