@@ -1,0 +1,435 @@
+"""The command line: options and a configuration file in, a session out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from engines.events import EventKind
+from streamer.config import GlintConfig, read_toml
+from streamer.errors import ConfigError, UserError
+from streamer.sinks.base import SessionMetrics, Sink
+from streamer.sinks.progress import ProgressSink
+from streamer.sinks.session_folder import SessionFolderSink
+from streamer.version import VERSION
+
+if TYPE_CHECKING:
+    from streamer.pipeline import Pipeline
+
+_DONE, _FAULT, _MISTAKE = 0, 1, 2
+_POLL_S = 0.2  # Windows delivers Ctrl-C only between two waits
+_SWITCH_S = 0.001  # a stage that waits for the interpreter waits no fifth of a frame
+
+_DESCRIPTION = """\
+Glint finds micro-expressions, facial movements of 0.04 to 0.5 s, while they happen.
+"""
+
+_EPILOG = """\
+examples:
+  run_live.py                                         camera 0, dashboard in the browser
+  run_live.py --source demo                           no camera: scripted micro-expressions
+  run_live.py --fps 200 --size 640x480 --fourcc MJPG  a fast camera
+  run_live.py --source clip.mp4 --headless --session out
+  run_live.py --source frames/ --fps 200 --headless --session out
+  run_live.py --source rtsp://camera.lab/stream       a network camera
+
+Ctrl-C ends the session in order, with everything written. Exit code 0: done; 2: something that
+you can mend, said in one sentence; 1: a fault in the program.
+
+A micro-expression is a movement of the face. It does not prove that a person lies.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Options; those of the process when None.
+
+    Returns:
+        0 done, 2 a user's mistake, 1 a fault.
+    """
+    log = logging.getLogger(__name__)
+    try:
+        options = _parser().parse_args(arguments)
+        debug = options.log_level == "debug"
+        with _quiet_native_code(enabled=not debug), _sigterm_as_ctrl_c():
+            _configure_logging(options.log_level)
+            sys.setswitchinterval(_SWITCH_S)
+            return _run(options)
+    except UserError as error:
+        log.debug("the mistake was found here", exc_info=True)
+        print(error, file=sys.stderr)
+        return _MISTAKE
+    except KeyboardInterrupt:
+        return _DONE
+    except Exception as error:
+        log.debug("the fault is here", exc_info=True)
+        print(
+            f"Glint stopped because of a fault in the program ({type(error).__name__}: {error}): "
+            "run it again with --log-level debug to see where.",
+            file=sys.stderr,
+        )
+        return _FAULT
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = configuration(options)
+    if options.headless:
+        return _run_headless(config, options.session)
+    return _run_dashboard(config, options.session)
+
+
+# -- options ---------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message[:1].upper()}{message[1:]}: --help lists the options.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = GlintConfig.from_tree({})
+    parser = _Parser(
+        prog="run_live.py",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"Glint {VERSION}")
+
+    source = parser.add_argument_group("source")
+    source.add_argument(
+        "--source",
+        metavar="WHAT",
+        help="camera number or device (0, /dev/video2), video file, folder of pictures, "
+        "rtsp:// or http:// address, or 'demo' (default: camera 0)",
+    )
+    source.add_argument(
+        "--fps",
+        type=float,
+        metavar="HZ",
+        help="rate to ask a camera for, or the rate at which a folder was recorded "
+        "(default: what the source has)",
+    )
+    source.add_argument(
+        "--size",
+        type=_size,
+        metavar="WxH",
+        help="picture size to ask for, for example 640x480 (default: what the source has)",
+    )
+    source.add_argument(
+        "--fourcc",
+        metavar="CODE",
+        help="pixel format to ask a camera for; many reach their full rate with MJPG only",
+    )
+    source.add_argument(
+        "--duration", type=float, metavar="S", help="end after so many seconds of stream time"
+    )
+    source.add_argument(
+        "--speed",
+        choices=("realtime", "max"),
+        help="pace of files and the demo: their own, or as fast as they can be analysed; the "
+        "results are the same (default: max with --headless, otherwise realtime)",
+    )
+    source.add_argument(
+        "--seed", type=int, metavar="N", help="seed of the demo; another seed, another script"
+    )
+
+    analysis = parser.add_argument_group("analysis")
+    analysis.add_argument(
+        "--spotter", metavar="NAME", help=f"spotting engine (default: {default.spotter})"
+    )
+    analysis.add_argument(
+        "--recognizer",
+        metavar="NAME",
+        help=f"recognition engine, or 'none' (default: {default.recognizer})",
+    )
+    analysis.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with any setting; options given here win over it",
+    )
+
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--session",
+        type=Path,
+        metavar="DIR",
+        help="write events, frames and figures into this folder; it must be empty or new "
+        "(default: nothing is written)",
+    )
+    output.add_argument(
+        "--headless", action="store_true", help="no dashboard; end when the source ends"
+    )
+    output.add_argument(
+        "--host",
+        help="address of the dashboard; any but this machine's own needs a login in the "
+        f"environment variable GLINT_LOGIN=user:password (default: {default.dashboard.host})",
+    )
+    output.add_argument(
+        "--port",
+        type=int,
+        help=f"port of the dashboard, 0 for a free one (default: {default.dashboard.port})",
+    )
+    output.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="warning",
+        metavar="LEVEL",
+        help="debug, info, warning or error; debug adds tracebacks and the messages of "
+        "MediaPipe and OpenCV (default: warning)",
+    )
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 640x480")
+    return int(found[1]), int(found[2])
+
+
+def configuration(options: argparse.Namespace) -> GlintConfig:
+    """Merge the defaults, the configuration file and the options, the latter winning.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range.
+    """
+    tree: dict[str, Any] = {}
+    if options.config is not None:
+        tree = read_toml(options.config)
+        GlintConfig.from_tree(tree, str(options.config))  # a mistake in the file names the file
+    width, height = options.size or (None, None)
+    source = {
+        "spec": options.source,
+        "fps": options.fps,
+        "width": width,
+        "height": height,
+        "fourcc": options.fourcc,
+        "duration_s": options.duration,
+        "seed": options.seed,
+        "speed": options.speed,
+    }
+    if options.headless and "speed" not in tree.get("source", {}):
+        source["speed"] = source["speed"] or "max"
+    given: dict[str, Any] = {
+        "source": source,
+        "dashboard": {"host": options.host, "port": options.port},
+        "spotter": options.spotter,
+        "recognizer": options.recognizer,
+    }
+    return GlintConfig.from_tree(_overlay(tree, given))
+
+
+def _overlay(tree: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(tree)
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            merged[key] = _overlay(merged.get(key, {}), value)
+        elif value is not None:
+            merged[key] = value
+    return merged
+
+
+# -- running ---------------------------------------------------------------------------------
+
+
+def _run_headless(config: GlintConfig, folder: Path | None) -> int:
+    # Imported here: the engines take seconds to load, --help and a wrong option need none of it.
+    from streamer.session import build_pipeline
+
+    progress = ProgressSink(bar=sys.stderr.isatty())
+    pipeline = _with_folder(build_pipeline, config, [progress], folder)
+    try:
+        with suppress(KeyboardInterrupt):
+            session = pipeline.start()
+            _tell(session.source.notes)
+            while not pipeline.wait(_POLL_S):
+                pass
+    finally:
+        pipeline.close()
+    if pipeline.failure is not None:
+        raise pipeline.failure
+    metrics = pipeline.metrics()
+    if metrics.captured:
+        _tell(note for note in metrics.notes if note not in session.source.notes)
+        # At full speed a file's frames wait in the rings: the time from capture says nothing.
+        paced = session.source.live or config.source.speed == "realtime"
+        print(_summary(metrics, progress, folder, paced))
+    return _DONE
+
+
+def _run_dashboard(config: GlintConfig, folder: Path | None) -> int:
+    from streamer.dashboard.access import check_bind
+
+    dashboard = config.dashboard
+    login = _login()
+    check_bind(dashboard.host, login)
+
+    from streamer.dashboard.app import DashboardServer
+    from streamer.dashboard.live_session import LiveSession
+    from streamer.dashboard.sink import DashboardSink
+    from streamer.session import build_pipeline
+
+    folders = _folders(folder)
+    view = DashboardSink()
+    session = LiveSession(
+        lambda sinks: _with_folder(build_pipeline, config, sinks, next(folders)), [view]
+    )
+    server = DashboardServer(session, view, host=dashboard.host, port=dashboard.port, auth=login)
+    try:
+        with suppress(KeyboardInterrupt):
+            # The page first: loading it would hold up a camera that is already delivering.
+            address = server.start()
+            session.start()
+            print(f"The dashboard is at {address}; Ctrl-C ends the session.", flush=True)
+            if session.session_info is not None:
+                _tell(session.session_info.source.notes)
+            while True:
+                time.sleep(_POLL_S)
+    finally:
+        session.close()
+        server.stop()
+    return _DONE
+
+
+def _with_folder(
+    build: Callable[[GlintConfig, Sequence[Sink]], Pipeline],
+    config: GlintConfig,
+    sinks: Sequence[Sink],
+    folder: Path | None,
+) -> Pipeline:
+    if folder is None:
+        return build(config, sinks)
+    written = SessionFolderSink(folder)
+    pipeline = build(config, [*sinks, written])
+    written.follow(pipeline.metrics)
+    return pipeline
+
+
+def _folders(first: Path | None) -> Iterator[Path | None]:
+    """Folders of the sessions that the dashboard starts one after the other."""
+    yield first
+    for number in count(2):
+        yield None if first is None else first.with_name(f"{first.name}-{number}")
+
+
+def _login() -> tuple[str, str] | None:
+    login = os.environ.get("GLINT_LOGIN")
+    if login is None:
+        return None
+    user, colon, password = login.partition(":")
+    if not colon:
+        raise ConfigError("GLINT_LOGIN holds no login: set it to user:password.")
+    return user, password
+
+
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"Note: {note}", file=sys.stderr)
+
+
+def _summary(
+    metrics: SessionMetrics, progress: ProgressSink, folder: Path | None, paced: bool
+) -> str:
+    rate = "" if metrics.fps_measured is None else f", {metrics.fps_measured:.1f} frames a second"
+    kinds = ", ".join(f"{progress.events[kind]} {kind.value}" for kind in EventKind)
+    emotions = ", ".join(f"{number} {name}" for name, number in progress.emotions.most_common())
+    lost = ", ".join(f"{number} by {cause}" for cause, number in metrics.lost.items())
+    lines = [
+        f"Analysed:  {metrics.analysed} frames, {progress.seconds:.2f} s{rate}",
+        f"Events:    {kinds}{f' ({emotions})' if emotions else ''}",
+        f"Lost:      {lost or 'nothing'}",
+    ]
+    latency = metrics.latency_ms.get("capture_to_score")
+    if latency is not None and paced:
+        figures = ", ".join(f"{name} {ms:.1f} ms" for name, ms in latency.items())
+        lines.append(f"Latency:   {figures} from capture to score")
+    if folder is not None:
+        lines.append(f"Written:   {folder}")
+    lines.append("A micro-expression does not prove that a person lies.")
+    return "\n".join(lines)
+
+
+# -- the process -----------------------------------------------------------------------------
+
+
+class _OneLine(logging.Formatter):
+    """Says an exception in its own words; the traceback is for --log-level debug."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = f"{record.levelname.capitalize()}: {record.getMessage()}"
+        error = record.exc_info[1] if record.exc_info else None
+        return text if error is None else f"{text} ({error})"
+
+
+def _configure_logging(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    if level == "debug":
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(threadName)s %(name)s %(levelname)s: %(message)s")
+        )
+    else:
+        handler.setFormatter(_OneLine())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    for package in ("streamer", "engines", "calibration"):
+        logging.getLogger(package).setLevel(level.upper())
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let an order to end be Ctrl-C for the rest of the program."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _quiet_native_code(enabled: bool) -> Iterator[None]:
+    """Keep what MediaPipe and TensorFlow Lite print from C++ off the user's terminal.
+
+    They write to the file descriptor before any of their own settings is read. So the descriptor
+    leads nowhere for as long as the program runs, and Python's stderr moves to a copy of it.
+    """
+    python = sys.stderr
+    try:
+        descriptor = python.fileno()
+        terminal = os.dup(descriptor)
+    except (AttributeError, OSError, ValueError):  # no terminal at all, or somebody captures it
+        enabled = False
+    if not enabled:
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    python.flush()
+    sys.stderr = open(  # noqa: SIM115 - closed below
+        terminal, "w", encoding=python.encoding, errors="backslashreplace", buffering=1
+    )
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(terminal, descriptor)
+        sys.stderr.close()
+        sys.stderr = python
