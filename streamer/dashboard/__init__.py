@@ -1,0 +1,1 @@
+"""The dashboard: a page that shows a session while it runs, and starts and stops it."""

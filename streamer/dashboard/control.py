@@ -1,0 +1,56 @@
+"""What the dashboard may ask of a session: look, start, stop, move the threshold."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from streamer.frame import Image
+from streamer.sinks.base import SessionInfo, SessionMetrics
+
+
+class SessionControl(Protocol):
+    """A session that can be started and stopped many times. Every member is thread-safe."""
+
+    @property
+    def running(self) -> bool:
+        """Whether frames are being analysed now."""
+        ...
+
+    @property
+    def session_info(self) -> SessionInfo | None:
+        """The running or, once it has ended, the last session; None before the first."""
+        ...
+
+    @property
+    def error(self) -> str | None:
+        """Why the last start failed, in one sentence; None when it did not."""
+        ...
+
+    @property
+    def threshold_factor(self) -> float | None:
+        """Factor c of the spotting threshold; None before it is known."""
+        ...
+
+    def start(self) -> None:
+        """Start a session; does nothing while one runs.
+
+        Raises:
+            UserError: It cannot be started; `error` says the same.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End the session in an orderly way; does nothing when none runs."""
+        ...
+
+    def metrics(self) -> SessionMetrics | None:
+        """Figures of the running or the last session; None before the first."""
+        ...
+
+    def frame_image(self, index: int) -> Image | None:
+        """Return a copy of the picture of one frame; None when it is not kept any more."""
+        ...
+
+    def set_threshold_factor(self, factor: float) -> None:
+        """Set factor c from the next frame on; it outlives the session."""
+        ...

@@ -1,0 +1,189 @@
+"""The last minute as lanes of spans over the score, in percent and path strings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from engines.events import Event, EventKind, EventState
+from streamer.dashboard.sink import HISTORY_S, STEP_S, Snapshot, TimelinePoint
+
+WIDTH, HEIGHT = 1000, 100
+"""User units of the score's drawing; it is stretched to the page."""
+
+EMOTIONS = ("negative", "positive", "surprise")
+"""Emotions that have a colour of their own."""
+
+_TICK_S = 10.0
+_GAP_S = 3 * STEP_S  # the line is broken over longer stretches without a point
+_MIN_WIDTH = 0.35  # percent; a micro-expression of 0.1 s must be seen
+_MAX_SPANS = 60
+
+
+def view(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what `timeline.html` draws."""
+    begin = max(0.0, snapshot.now_s - HISTORY_S)
+    points = snapshot.points
+    finite = [p for p in points if p.face and math.isfinite(p.score)]
+    top = _round_up(max((max(p.score, p.threshold) for p in finite), default=1.0))
+    found = (_event_span(event, snapshot.now_s, begin) for event in snapshot.events)
+    spans = [span for span in found if span][:_MAX_SPANS]
+    lanes = [
+        {"name": "Micro", "spans": [s for s in spans if s["lane"] is EventKind.MICRO]},
+        {"name": "Macro", "spans": [s for s in spans if s["lane"] is EventKind.MACRO]},
+    ]
+    truth = None if snapshot.session is None else snapshot.session.truth
+    if truth is not None:
+        shown = [_truth_span(item, snapshot.now_s, begin) for item in truth]
+        lanes.append({"name": "Truth", "spans": [s for s in shown if s][-_MAX_SPANS:]})
+    score = _path(points, begin, lambda point: point.score, top)
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "lanes": lanes,
+        "bands": spans,
+        "blind": _blind(points, begin),
+        "losses": [
+            {"left": _percent(p.time_s, begin), "title": f"{p.lost} frames lost"}
+            for p in points
+            if p.lost and p.time_s >= begin
+        ][-_MAX_SPANS:],
+        "score": score,
+        "area": _area(points, begin, top),
+        "threshold": _path(points, begin, lambda point: point.threshold, top),
+        "top": f"{top:g}",
+        "ticks": _ticks(begin),
+        "points": len(finite),
+    }
+
+
+def colour_of(emotion: str | None) -> str:
+    """Return the colour class of an emotion."""
+    return emotion if emotion in EMOTIONS else "other"
+
+
+def clock(seconds: float) -> str:
+    """Return a stream time as m:ss."""
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def _event_span(event: Event, now_s: float, begin: float) -> dict[str, Any] | None:
+    end = now_s if event.offset_s is None else event.offset_s
+    open_ = event.state in (EventState.TENTATIVE, EventState.CONFIRMED)
+    # Until its offset is known, an event is shown as what it has lasted for.
+    kind = event.kind or (EventKind.MICRO if end - event.onset_s <= 0.5 else EventKind.MACRO)
+    span = _span(event.onset_s, end, begin)
+    if span is None:
+        return None
+    named = f", {event.emotion}" if event.emotion else ""
+    title = f"#{event.id} {kind.value}{named}, {event.onset_s:.2f} to {end:.2f} s"
+    return {
+        **span,
+        "lane": kind,
+        "open": open_,
+        "colour": colour_of(event.emotion),
+        "title": f"{title} ({event.state.value})" if open_ else title,
+    }
+
+
+def _truth_span(item: Mapping[str, Any], now_s: float, begin: float) -> dict[str, Any] | None:
+    onset, offset = float(item["onset_s"]), float(item["offset_s"])
+    if onset > now_s:  # what is to come is not given away
+        return None
+    span = _span(onset, min(offset, now_s), begin)
+    if span is None:
+        return None
+    emotion = item.get("emotion")
+    title = f"{item.get('kind', '')} {emotion or ''}, {onset:.2f} to {offset:.2f} s"
+    return {**span, "open": False, "colour": colour_of(emotion), "title": title}
+
+
+def _span(start: float, end: float, begin: float) -> dict[str, float] | None:
+    if end < begin:
+        return None
+    left = _percent(max(start, begin), begin)
+    width = max(_percent(end, begin) - left, _MIN_WIDTH)
+    return {"left": round(min(left, 100 - width), 2), "width": round(width, 2)}
+
+
+def _blind(points: Sequence[TimelinePoint], begin: float) -> list[dict[str, Any]]:
+    """Stretches in which no face was measured."""
+    spans: list[tuple[float, float]] = []
+    for point in points:
+        if point.face:
+            continue
+        if spans and point.time_s - spans[-1][1] <= _GAP_S:
+            spans[-1] = (spans[-1][0], point.time_s)
+        else:
+            spans.append((point.time_s, point.time_s))
+    found = [_span(start, end + STEP_S, begin) for start, end in spans[-_MAX_SPANS:]]
+    return [{**span, "title": "no face"} for span in found if span]
+
+
+def _runs(points: Iterable[TimelinePoint]) -> Iterable[list[TimelinePoint]]:
+    """Cut the points where there is nothing to draw between them."""
+    run: list[TimelinePoint] = []
+    for point in points:
+        drawable = point.face and math.isfinite(point.score) and math.isfinite(point.threshold)
+        if run and (not drawable or point.time_s - run[-1].time_s > _GAP_S):
+            yield run
+            run = []
+        if drawable:
+            run.append(point)
+    if run:
+        yield run
+
+
+def _path(
+    points: Sequence[TimelinePoint],
+    begin: float,
+    value: Callable[[TimelinePoint], float],
+    top: float,
+) -> str:
+    runs = (
+        "L".join(f"{_x(p, begin):.1f} {_y(value(p), top):.1f}" for p in run)
+        for run in _runs(points)
+    )
+    return "".join(f"M{run}" for run in runs)
+
+
+def _area(points: Sequence[TimelinePoint], begin: float, top: float) -> str:
+    shapes = []
+    for run in _runs(points):
+        line = "L".join(f"{_x(p, begin):.1f} {_y(p.score, top):.1f}" for p in run)
+        shapes.append(
+            f"M{_x(run[0], begin):.1f} {HEIGHT}L{line}L{_x(run[-1], begin):.1f} {HEIGHT}Z"
+        )
+    return "".join(shapes)
+
+
+def _x(point: TimelinePoint, begin: float) -> float:
+    return (point.time_s - begin) / HISTORY_S * WIDTH
+
+
+def _y(value: float, top: float) -> float:
+    return HEIGHT * (1 - min(max(value / top, 0.0), 1.0))
+
+
+def _percent(time_s: float, begin: float) -> float:
+    return round(min(max((time_s - begin) / HISTORY_S * 100, 0.0), 100.0), 2)
+
+
+def _ticks(begin: float) -> list[dict[str, Any]]:
+    first = math.ceil(begin / _TICK_S)
+    times = [(first + step) * _TICK_S for step in range(int(HISTORY_S / _TICK_S) + 1)]
+    return [
+        {"left": _percent(time, begin), "text": clock(time)}
+        for time in times
+        if time <= begin + HISTORY_S
+    ]
+
+
+def _round_up(value: float) -> float:
+    """Return the next of a few round numbers, so that the axis keeps still."""
+    if not value > 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(s * power for s in (1, 1.5, 2, 3, 5, 7.5, 10) if s * power >= value * (1 - 1e-9))
