@@ -77,19 +77,24 @@ class StreamClock:
     """Turns timestamps into stream time that starts at 0 and always advances.
 
     Where a timestamp is absent, repeats, goes backwards or runs ahead by more than `leap_s`, the
-    elapsed time by another clock takes its place and later timestamps continue from there.
+    elapsed time by another clock takes its place. A single bad one changes nothing for those
+    after it; two that advance from each other show that the device's clock was set, and time
+    continues from there.
 
     Args:
         cadence: Rhythm in which lost frames are looked for.
-        leap_s: How far a timestamp may run ahead of the other clock in one step, in seconds.
+        leap_s: How far timestamps may run ahead of the other clock, in seconds.
     """
 
     def __init__(self, cadence: Cadence, leap_s: float = math.inf) -> None:
         self.cadence = cadence
         self._leap_s = leap_s
         self._time_s: float | None = None
-        self._stamp_s: float | None = None
+        self._stamp_s: float | None = None  # the last one that was trusted
+        self._suspect_s: float | None = None  # the last one that was not
         self._origin_s = 0.0
+        self._since_s = 0.0  # elapsed since the last trusted one …
+        self._since_frames = 0  # … and frames delivered since then
 
     def tick(self, stamp_s: float | None, elapsed_s: float) -> Tick:
         """Place the next frame.
@@ -98,26 +103,40 @@ class StreamClock:
             stamp_s: Timestamp of the device or container in seconds; None when it has none.
             elapsed_s: Seconds since the frame before by the other clock (host, nominal rate).
         """
-        previous_time, previous_stamp = self._time_s, self._stamp_s
-        self._stamp_s = stamp_s
-        missing = 0
-        trusted = True
-        if previous_time is None:
-            self._time_s = 0.0
-        elif stamp_s is None or previous_stamp is None:
-            self._time_s = previous_time + max(elapsed_s, 1e-6)
-        elif previous_stamp < stamp_s <= previous_stamp + elapsed_s + self._leap_s:
-            self._time_s = self._origin_s + stamp_s
-            missing = self.cadence.missing(stamp_s - previous_stamp)
-            return Tick(self._time_s, missing, trusted)
-        else:
-            self._time_s = previous_time + max(elapsed_s, 1e-6)
-            trusted = False
-        if stamp_s is not None:
-            # Added to every later timestamp, instead of adding up intervals and their errors.
-            self._origin_s = self._time_s - stamp_s
-        return Tick(self._time_s, missing, trusted)
+        if self._time_s is None:
+            return self._anchor(stamp_s, 0.0)
+        by_other_clock = self._time_s + max(elapsed_s, 1e-6)
+        self._since_s += elapsed_s
+        if stamp_s is None or self._stamp_s is None:
+            return self._anchor(stamp_s, by_other_clock)
+
+        advance_s = stamp_s - self._stamp_s
+        time_s = self._origin_s + stamp_s
+        if time_s > self._time_s and 0.0 < advance_s <= self._since_s + self._leap_s:
+            missing = max(self.cadence.missing(advance_s) - self._since_frames, 0)
+            self._trust(stamp_s)
+            self._time_s = time_s
+            return Tick(time_s, missing, trusted=True)
+        if self._suspect_s is not None and stamp_s > self._suspect_s:
+            return self._anchor(stamp_s, by_other_clock)
+        self._suspect_s = stamp_s
+        self._since_frames += 1
+        self._time_s = by_other_clock
+        return Tick(by_other_clock, 0, trusted=False)
 
     def forget_device(self) -> None:
         """The device starts anew: its next timestamp says nothing about the last one."""
         self._stamp_s = None
+
+    def _anchor(self, stamp_s: float | None, time_s: float) -> Tick:
+        """Let this timestamp stand for this stream time from now on."""
+        self._trust(stamp_s)
+        self._time_s = time_s
+        if stamp_s is not None:
+            # Added to every later timestamp, instead of adding up intervals and their errors.
+            self._origin_s = time_s - stamp_s
+        return Tick(time_s, 0, trusted=True)
+
+    def _trust(self, stamp_s: float | None) -> None:
+        self._stamp_s, self._suspect_s = stamp_s, None
+        self._since_s, self._since_frames = 0.0, 0

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from streamer.errors import SourceError
 from streamer.frame import Frame, Image
 from streamer.sources.base import SourceInfo, SourceOptions, SourceState
+from streamer.sources.opencv import quiet_opencv
 from streamer.sources.playback import Playback
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
@@ -71,6 +72,7 @@ class ImageFolderSource:
                 f"A folder of pictures has no frame rate of its own: give that of {self._path} "
                 "with --fps, for example --fps 200."
             )
+        quiet_opencv()
         self._pictures = self._list()
         self._flags = cv2.IMREAD_GRAYSCALE if _same_size(self._pictures) else cv2.IMREAD_COLOR
         first = _decode(self._pictures[0], self._flags)
@@ -235,7 +237,10 @@ def _decode(picture: Path, flags: int) -> npt.NDArray[np.uint8]:
     # A cut-off JPEG decodes to a picture with a gray rest, which would pass for motion.
     whole = picture.suffix.lower() not in {".jpg", ".jpeg"} or b"\xff\xd9" in data[-4096:]
     # Decoded from memory because OpenCV cannot open every path that Windows can name.
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and whole else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and whole else None
+    except cv2.error:
+        image = None
     if image is None:
         raise _unreadable(picture)
     return np.asarray(image, np.uint8)
