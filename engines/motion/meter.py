@@ -42,6 +42,7 @@ class MotionMeter:
         self._strain = np.zeros(_R, np.float32)
         self._eyes = np.zeros((2, 2), np.float32)
         self._reference = np.zeros(_SHAPE, np.uint8)
+        self._magnitude = np.zeros((GRID, GRID), np.float32)
         self.reset()
 
     def reset(self) -> None:
@@ -93,17 +94,18 @@ class MotionMeter:
             self._renew(face, mesh, time_s)
         assert self._weights is not None
         flow = self._flow(self._reference, face)
-        moved, bridge = self._regions(flow)
+        cells = _cells(flow)
+        moved = self._regions(cells)
         moved += self._carried
         self._motion[:] = moved[:_R]
         self._eyes[:] = moved[_R:]
-        self._measure_strain(flow)
+        self._measure_strain(cells)
         before, delta_s = self._before(time_s)
         flow_delta = None
         self._velocity[:] = 0
         if before is not None:
             flow_delta = self._flow(before, face)
-            self._velocity[:] = self._regions(flow_delta)[0][:_R]
+            self._velocity[:] = self._regions(_cells(flow_delta))[:_R]
         self._remember(face, time_s)
         self._maybe_renew(face, mesh, time_s, delta_s, moved)
         return self._sample(
@@ -112,27 +114,25 @@ class MotionMeter:
 
     # -- measurement -------------------------------------------------------------------------
 
-    def _regions(
-        self, flow: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Region and eye motion (R + 2, 2) without the nose bridge's, and the bridge's (2,)."""
+    def _regions(self, cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(R + 2, 2) motion of the regions and the eyes, the nose bridge's subtracted."""
         assert self._weights is not None
-        cells = cv2.resize(flow, (GRID, GRID), interpolation=cv2.INTER_AREA).reshape(-1, 2)
-        means = self._weights.matrix @ cells
-        means /= np.float32(INTER_OCULAR_PX)
-        return means[:-1] - means[-1], means[-1]
+        means = self._weights.matrix @ cells.reshape(-1, 2)
+        means *= np.float32(1 / INTER_OCULAR_PX)
+        return means[:-1] - means[-1]
 
-    def _measure_strain(self, flow: npt.NDArray[np.float32]) -> None:
+    def _measure_strain(self, cells: npt.NDArray[np.float32]) -> None:
         """Mean magnitude of the optical strain tensor (Shreve et al. 2011) of each region."""
         assert self._weights is not None
-        cells = cv2.resize(flow, (GRID, GRID), interpolation=cv2.INTER_AREA)
         dx = cells[1:-1, 2:] - cells[1:-1, :-2]
         dy = cells[2:, 1:-1] - cells[:-2, 1:-1]
-        shear = 0.5 * (dy[..., 0] + dx[..., 1])
-        magnitude = np.zeros((GRID, GRID), np.float32)
-        magnitude[1:-1, 1:-1] = np.sqrt(dx[..., 0] ** 2 + dy[..., 1] ** 2 + 2 * shear**2)
-        span = np.float32(2 * FACE_SIZE / GRID)
-        self._strain[:] = self._weights.matrix[:_R] @ magnitude.ravel() / span
+        shear = dy[..., 0] + dx[..., 1]
+        squares = dx[..., 0] ** 2
+        squares += dy[..., 1] ** 2
+        squares += 0.5 * shear * shear
+        np.sqrt(squares, out=self._magnitude[1:-1, 1:-1])
+        self._strain[:] = self._weights.matrix[:_R] @ self._magnitude.ravel()
+        self._strain *= np.float32(GRID / (2 * FACE_SIZE))
 
     def _before(self, time_s: float) -> tuple[npt.NDArray[np.uint8] | None, float]:
         """The newest face that is at least delta old, and its age."""
@@ -213,3 +213,11 @@ class MotionMeter:
             flow=flow,
             flow_delta=flow_delta,
         )
+
+
+def _cells(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Average a flow field over the (GRID, GRID) cells that regions are weighted over."""
+    cells: npt.NDArray[np.float32] = cv2.resize(  # type: ignore[assignment]
+        flow, (GRID, GRID), interpolation=cv2.INTER_AREA
+    )
+    return cells

@@ -35,7 +35,7 @@ class FlowSpotterConfig(BaseModel):
         0.06, gt=0, le=0.5, description="An apex is confirmed when nothing exceeds it this long."
     )
     fall_to: float = Field(
-        0.3, gt=0, lt=1, description="The interval ends where motion falls to this share of apex."
+        0.15, gt=0, lt=1, description="Share of the apex at which the interval ends, noise allowing."
     )
     min_event_s: float = Field(0.04, gt=0, description="Shorter movements are noise.")
     micro_s: float = Field(0.5, gt=0, description="Longest micro-expression.")

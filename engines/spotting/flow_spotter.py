@@ -40,9 +40,10 @@ _R = len(REGION_NAMES)
 _ROWS = _R + 2  # regions, then the two eye apertures
 _STRONGEST = 3
 _RAYLEIGH_MEDIAN = 1.1774  # median length of a 2-D normal vector of unit variance
-_MUTED_BY_EYES = np.array(
-    [name.endswith(("eyelid", "brow_inner", "brow_outer")) for name in REGION_NAMES]
+_MUTED_NAMES = frozenset(
+    name for name in REGION_NAMES if name.endswith(("eyelid", "brow_inner", "brow_outer"))
 )
+_MUTED_BY_EYES = np.array([name in _MUTED_NAMES for name in REGION_NAMES])
 
 
 @dataclass(slots=True)
@@ -55,7 +56,8 @@ class _Open:
     seen_s: float  # when the apex was seen, filter delay included
     peak: float  # largest score
     course: float  # projection at the last frame
-    last: tuple[float, float, int]  # time, course, index of the frame before
+    fall_to: float  # the interval is where the course exceeds this
+    last: tuple[float, float]  # time and course of the frame before
     blinked: bool
     gap: bool
 
@@ -118,6 +120,7 @@ class FlowSpotter:
         self._neutral.reset()
         self._history.reset()
         self._started_s: float | None = None
+        self._armed = True  # the score has been below the threshold since the last event
         self._eyes_moved_s = -math.inf
 
     def push(self, sample: MotionSample) -> SpotterOutput:
@@ -158,8 +161,10 @@ class FlowSpotter:
             self._level.refresh_mad()
         if self._open is not None:
             self._follow(self._open, sample, score, moved, usable, blinking, changes)
+        elif score <= threshold:
+            self._armed = True
         elif (
-            score > threshold
+            self._armed
             and now - self._started_s >= config.settle_s
             and sample.head_speed <= config.max_head_speed
         ):
@@ -167,13 +172,10 @@ class FlowSpotter:
         return SpotterOutput(score, threshold, tuple(changes))
 
     def finish(self) -> tuple[Event, ...]:
-        """Close the open event at the last frame, marked `truncated`."""
+        """End the open event at the last frame."""
         changes: list[Event] = []
         if self._open is not None:
-            times, indices, _ = self._history.since(-math.inf)
-            self._close(
-                self._open, float(times[-1]), int(indices[-1]), float(times[-1]), changes, "truncated"
-            )
+            self._cut_off(self._open, "end_of_stream", changes)
         return tuple(changes)
 
     # -- the life of an event ----------------------------------------------------------------
@@ -185,8 +187,7 @@ class FlowSpotter:
         """What a lost face, a restart or a gap does to the event that is open."""
         if not sample.valid or sample.restart:
             if self._open is not None:
-                reason = "realigned" if sample.valid else "face_lost"
-                self._withdraw(self._open, reason, changes)
+                self._cut_off(self._open, "realigned" if sample.valid else "face_lost", changes)
             self._restart()
         elif self._open is not None:
             self._open.gap = True
@@ -222,7 +223,8 @@ class FlowSpotter:
             seen_s=sample.time_s,
             peak=score,
             course=1.0,
-            last=(sample.time_s, 1.0, sample.index),
+            fall_to=1.0,
+            last=(sample.time_s, 1.0),
             blinked=blinking,
             gap=False,
         )
@@ -245,6 +247,9 @@ class FlowSpotter:
         open_.direction = weights / max(float((weights * moved).sum()), 1e-12)
         open_.seen_s = sample.time_s
         open_.peak = score
+        # As far down as the noise lets the course be followed.
+        noise = float(self._level.median) / score
+        open_.fall_to = min(max(self.config.fall_to, 2.0 * noise), 0.4)
         open_.event = replace(
             open_.event,
             apex_s=sample.time_s - self._smooth.delay_s,
@@ -266,23 +271,28 @@ class FlowSpotter:
         config = self.config
         now = sample.time_s
         open_.blinked |= blinking
+        if blinking and not set(open_.event.regions) - _MUTED_NAMES:
+            # It began with the lids, before the eye itself was seen to close.
+            self._withdraw(open_, "blink", changes)
+            return
         if score > open_.peak and sample.head_speed <= config.max_head_speed:
             self._set_apex(open_, sample, score, moved, usable)
         before = open_.last
-        open_.course = float((open_.direction * moved).sum())
-        open_.last = (now, open_.course, sample.index)
+        # Both the apex's own movement and any other must have gone for the face to be neutral.
+        open_.course = max(
+            float((open_.direction * moved).sum()), 0.6 * score / open_.peak
+        )
+        open_.last = (now, open_.course)
         if open_.event.state is EventState.TENTATIVE:
             if now - open_.seen_s >= config.look_ahead_s - 1e-6:
                 self._confirm(open_, changes)
-        if open_.event.state is EventState.CONFIRMED and open_.course <= config.fall_to:
-            share = _crossing(before[1], open_.course, config.fall_to)
-            offset_s = before[0] + share * (now - before[0])
-            index = before[2] if share < 0.5 else sample.index
-            self._close(open_, offset_s, index, now, changes)
+        if open_.event.state is EventState.CONFIRMED and open_.course <= open_.fall_to:
+            share = _crossing(before[1], open_.course, open_.fall_to)
+            self._close(open_, before[0] + share * (now - before[0]), now, changes)
         elif now - open_.event.onset_s >= config.macro_s:
             if open_.event.state is EventState.TENTATIVE:
                 self._confirm(open_, changes)
-            self._close(open_, now, sample.index, now, changes, "sustained")
+            self._close(open_, now, now, changes, "sustained")
             # What lasts this long is the new neutral face.
             self._neutral.fill(self._smooth.value)
 
@@ -290,20 +300,22 @@ class FlowSpotter:
         """The apex stands: find the onset behind it."""
         config = self.config
         since = open_.seen_s - config.macro_s
-        times, indices, samples = self._history.since(since)
+        times, _, samples = self._history.since(since)
         before = int(np.searchsorted(times, open_.seen_s + 1e-9))
         course = ((samples[:before] - open_.neutral) * open_.direction).sum(axis=(1, 2))
-        below = np.flatnonzero(course <= config.fall_to)
+        below = np.flatnonzero(course <= open_.fall_to)
         at = int(below[-1]) if len(below) else 0
         onset_s = float(times[at])
         if len(below) and at + 1 < before:
-            share = _crossing(float(course[at]), float(course[at + 1]), config.fall_to)
+            share = _crossing(float(course[at]), float(course[at + 1]), open_.fall_to)
             onset_s += share * float(times[at + 1] - times[at])
+        onset_s = min(onset_s - self._smooth.delay_s, open_.event.apex_s)
         open_.event = replace(
             open_.event,
             state=EventState.CONFIRMED,
-            onset_s=min(onset_s - self._smooth.delay_s, open_.event.apex_s),
-            onset_frame=int(indices[at]),
+            onset_s=onset_s,
+            onset_frame=self._frame_at(onset_s),
+            apex_frame=self._frame_at(open_.event.apex_s),
         )
         changes.append(open_.event)
 
@@ -311,7 +323,6 @@ class FlowSpotter:
         self,
         open_: _Open,
         seen_s: float,
-        index: int,
         now: float,
         changes: list[Event],
         *quality: str,
@@ -332,20 +343,46 @@ class FlowSpotter:
         if open_.blinked:
             flags.append("blink")
         self._open = None
+        self._armed = False
         changes.append(
             replace(
                 event,
                 state=EventState.CLOSED,
                 offset_s=offset_s,
-                offset_frame=index,
+                apex_frame=self._frame_at(event.apex_s),
+                offset_frame=self._frame_at(offset_s),
                 kind=EventKind.MICRO if duration <= config.micro_s else EventKind.MACRO,
                 decided_s=now,
                 quality=tuple(flags),
             )
         )
 
+    def _frame_at(self, time_s: float) -> int:
+        """Index of the frame nearest to a time."""
+        times, indices, _ = self._history.since(time_s)
+        around = self._history.since(-math.inf)
+        first = len(around[0]) - len(times)
+        if first and (not len(times) or time_s - around[0][first - 1] < times[0] - time_s):
+            return int(around[1][first - 1])
+        return int(indices[0])
+
+    def _cut_off(self, open_: _Open, reason: str, changes: list[Event]) -> None:
+        """The face or the stream ends during an event.
+
+        What has lasted longer than a micro-expression is a macro-expression whose offset nobody
+        saw; anything shorter could still have become either, so it is withdrawn.
+        """
+        now = open_.last[0]
+        if open_.event.state is EventState.TENTATIVE:
+            self._confirm(open_, changes)
+        if now - self._smooth.delay_s - open_.event.onset_s > self.config.micro_s:
+            self._close(open_, now, now, changes, "truncated", reason)
+        else:
+            self._withdraw(open_, reason, changes)
+
     def _withdraw(self, open_: _Open, reason: str, changes: list[Event]) -> None:
         self._open = None
+        self._armed = False
         changes.append(replace(open_.event, state=EventState.WITHDRAWN, quality=(reason,)))
 
 

@@ -55,6 +55,7 @@ class _Face:
     tracker: HeadTracker
     key_s: float  # stream time of the key picture
     mesh: Points  # averaged landmarks, canonical
+    mesh_xy: npt.NDArray[np.float32]
     depth: npt.NDArray[np.float64]
     confirmed_s: float  # stream time of the last picture in which Face Mesh saw the face
     shrink: int  # pictures are shrunk by this before warping, against aliasing
@@ -164,9 +165,9 @@ class FaceAligner:
         height, width = picture.shape[:2]
         back = face.alignment.inverse()
         centre = back.at(_CENTRE)
-        reach = 0.95 * FACE_SIZE * abs(back.a)
-        x0, x1 = (int(np.clip(centre.real + s * reach, 0, width)) for s in (-1, 1))
-        y0, y1 = (int(np.clip(centre.imag + s * reach, 0, height)) for s in (-1, 1))
+        reach = 0.8 * FACE_SIZE * abs(back.a)  # the canonical square's half diagonal, and a margin
+        x0, x1 = (min(width, max(0, int(centre.real + s * reach))) for s in (-1, 1))
+        y0, y1 = (min(height, max(0, int(centre.imag + s * reach))) for s in (-1, 1))
         # Whole multiples keep the sampling grid fixed while the face moves inside it.
         x0, y0 = x0 - x0 % face.shrink, y0 - y0 % face.shrink
         x1, y1 = x1 - (x1 - x0) % face.shrink, y1 - (y1 - y0) % face.shrink
@@ -263,6 +264,7 @@ class FaceAligner:
             tracker=HeadTracker(np.zeros(_SIZE, np.uint8), found.points[self._stable]),
             key_s=taken_s,
             mesh=found.points,
+            mesh_xy=to_xy(found.points),
             depth=found.depth,
             confirmed_s=taken_s,
             shrink=max(1, int(inter_ocular / INTER_OCULAR_PX)),
@@ -298,6 +300,7 @@ class FaceAligner:
         face.alignment = pull.after(face.alignment)
         face.tracker.shift(pull)
         face.mesh = pull(face.mesh)
+        face.mesh_xy = to_xy(face.mesh)
 
     # -- results -----------------------------------------------------------------------------
 
@@ -343,7 +346,7 @@ class FaceAligner:
             pose=face.pose,
             box=(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
             landmarks=outline,
-            mesh=to_xy(face.mesh),
+            mesh=face.mesh_xy,
             inter_ocular_px=inter_ocular,
             head_speed=self._head_speed(back, frame.time_s),
             flags=tuple(flags),

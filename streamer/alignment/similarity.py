@@ -64,20 +64,20 @@ class Similarity:
             target: (N,) points.
             weights: (N,) weights, not negative, not all zero.
         """
-        total = weights.sum()
-        source_mean = (weights * source).sum() / total
-        target_mean = (weights * target).sum() / total
+        share = weights / weights.sum()
+        source_mean, target_mean = share @ source, share @ target
         centred = source - source_mean
-        spread = (weights * (centred * centred.conj()).real).sum()
-        a = complex((weights * centred.conj() * (target - target_mean)).sum() / spread)
-        return Similarity(a, complex(target_mean - a * source_mean))
+        weighted = share * centred.conj()
+        a = complex(weighted @ (target - target_mean)) / (weighted @ centred).real
+        return Similarity(complex(a), complex(target_mean - a * source_mean))
 
 
 def to_points(xy: npt.NDArray[np.floating]) -> Points:
-    """Turn (N, 2) coordinates into N complex points."""
-    return np.asarray(xy[:, 0] + 1j * xy[:, 1], dtype=np.complex128)
+    """Turn (N, 2 or more) coordinates into N complex points."""
+    flat = np.ascontiguousarray(xy[:, :2], dtype=np.float64)
+    return flat.view(np.complex128).ravel()
 
 
 def to_xy(points: Points) -> npt.NDArray[np.float32]:
     """Turn N complex points into (N, 2) float32 coordinates."""
-    return np.stack([points.real, points.imag], axis=1).astype(np.float32)
+    return points.view(np.float64).reshape(-1, 2).astype(np.float32)

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streamer.alignment.similarity import Points, Similarity, to_xy
+from streamer.alignment.similarity import Points, Similarity, to_points, to_xy
 from streamer.frame import Image
 
 _WINDOW = (15, 15)
 _LEVELS = 2
 _CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.01)
-_ITERATIONS = 4
+_ITERATIONS = 3
 _AGREE_PX = 0.75  # a point this far off the common motion no longer counts, canonical pixels
 
 
@@ -83,15 +83,20 @@ class HeadTracker:
         usable: npt.NDArray[np.float64] = self._weights * found.ravel()
         if np.count_nonzero(usable) < len(self._points) // 3:
             return None
-        here = moved[:, 0, 0].astype(np.float64) + 1j * moved[:, 0, 1]
+        here = to_points(moved[:, 0])
         weights = usable
         for _ in range(_ITERATIONS):
             step = Similarity.fit(here, self._points, weights)
             error = np.abs(step(here) - self._points)
-            scale = max(_AGREE_PX, 2.0 * float(np.median(error)))
+            scale = max(_AGREE_PX, 2.0 * _median(error))
             # Tukey's biweight: firm near the common motion, nothing beyond it.
-            weights = usable * np.square(np.clip(1.0 - np.square(error / (2 * scale)), 0.0, None))
-            if weights.sum() <= 0.05 * usable.sum():
-                return None
+            inside = np.maximum(1.0 - np.square(error / (2 * scale)), 0.0)
+            weights = usable * inside * inside
         agreement = float(usable[error < 2 * _AGREE_PX].sum() / self._weights.sum())
         return HeadStep(step, agreement)
+
+
+def _median(values: npt.NDArray[np.float64]) -> float:
+    """Upper median; a tenth of the cost of NumPy's for a few dozen values."""
+    middle = len(values) // 2
+    return float(np.partition(values, middle)[middle])
