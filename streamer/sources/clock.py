@@ -27,10 +27,28 @@ class Cadence:
 
     def __init__(self, intervals_s: Iterable[float] = ()) -> None:
         self._recent: deque[float] = deque(intervals_s, maxlen=_WINDOW)
+        self._period_s = self._estimate()
+        self._unchecked = 0
 
     @property
     def period_s(self) -> float | None:
         """Seconds between frames; None while too few were seen or they follow no rhythm."""
+        return self._period_s
+
+    def missing(self, interval_s: float) -> int:
+        """Number of frames lost within the interval, in seconds, which is then learnt."""
+        period = self._period_s
+        self._recent.append(interval_s)
+        self._unchecked += 1
+        usual = period is not None and abs(interval_s - period) < 0.1 * period
+        if not usual or self._unchecked >= _WINDOW // 2:
+            self._period_s = self._estimate()
+            self._unchecked = 0
+        if period is None or interval_s <= _GAP * period:
+            return 0
+        return max(round(interval_s / period) - 1, 1)
+
+    def _estimate(self) -> float | None:
         if len(self._recent) < _ENOUGH:
             return None
         ordered = sorted(self._recent)
@@ -48,14 +66,6 @@ class Cadence:
                 inliers += 1
         # The mean of the undisturbed intervals, because rounded ones have a rounded median.
         return total / inliers if regular >= 0.9 * len(ordered) else None
-
-    def missing(self, interval_s: float) -> int:
-        """Number of frames lost within the interval, in seconds, which is then learnt."""
-        period = self.period_s
-        self._recent.append(interval_s)
-        if period is None or interval_s <= _GAP * period:
-            return 0
-        return max(round(interval_s / period) - 1, 1)
 
 
 @dataclass(frozen=True, slots=True)

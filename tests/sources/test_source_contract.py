@@ -122,6 +122,20 @@ def test_delivers_frames_in_order_until_the_end(kind: str, bench: Bench) -> None
         assert info.frames == len(frames) == 30
 
 
+def test_real_time_is_never_early_and_drops_nothing(kind: str, bench: Bench) -> None:
+    source = SPECIMENS[kind](bench, _options(realtime=True, duration_s=0.1))
+    info = source.open()
+    if info.live:
+        source.close()
+        pytest.skip("a live source has its own pace")
+    out = np.empty(info.shape, np.uint8)
+    frames = list(iter(lambda: source.read(out), None))
+    source.close()
+    assert len(frames) == 10
+    for frame in frames:
+        assert frame.host_s - frames[0].host_s >= frame.time_s - 0.002
+
+
 def test_closes_twice_and_opens_again(kind: str, bench: Bench) -> None:
     source = SPECIMENS[kind](bench, _options())
     source.close()
