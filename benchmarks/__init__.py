@@ -1,0 +1,1 @@
+"""What Glint measures of itself: `python -m benchmarks.live`, `python -m benchmarks.detection`."""
