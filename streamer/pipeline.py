@@ -174,13 +174,7 @@ class Pipeline:
 
     def metrics(self) -> SessionMetrics:
         """Return the figures of the session so far."""
-        if self._failure is not None:
-            state = "failed"
-        elif not self._ended.is_set():
-            state = "running"
-        else:
-            state = "interrupted" if self._stop.is_set() else "finished"
-        return self._measure(state)
+        return self._measure(self._end_state() if self._ended.is_set() else "running")
 
     # -- opening and closing -----------------------------------------------------------------
 
@@ -268,7 +262,11 @@ class Pipeline:
             self._recognition.close()
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """Run a stage; a failure ends the session in order, with the results so far."""
+        """Run a stage; a failure ends the session in order.
+
+        Every stage closes the ring behind it when it ends, however it ends: what was captured by
+        then still passes through the others.
+        """
         try:
             work()
         except BaseException as error:
@@ -277,10 +275,6 @@ class Pipeline:
                 self._failure = self._failure or error
             self._stop.set()
             self._source.interrupt()
-            self._frames.close()
-            self._faces.close()
-            if work == self._deliver:
-                self._ended.set()
 
     # -- the stages --------------------------------------------------------------------------
 
@@ -413,12 +407,7 @@ class Pipeline:
             elif message.event is not None:
                 event = self._with_emotion(message.event, message.recognition)
                 self._each_sink(lambda sink, event=event: sink.on_event(event))  # type: ignore[misc]
-        state = "finished"
-        if self._failure is not None:
-            state = "failed"
-        elif self._stop.is_set():
-            state = "interrupted"
-        metrics = self._measure(state)
+        metrics = self._measure(self._end_state())
         self._each_sink(lambda sink: sink.close(metrics))
         self._ended.set()
 
@@ -459,6 +448,11 @@ class Pipeline:
             if note not in self._notes:
                 self._notes = (*self._notes, note)
 
+    def _end_state(self) -> str:
+        if self._failure is not None:
+            return "failed"
+        return "interrupted" if self._stop.is_set() else "finished"
+
     # -- figures -----------------------------------------------------------------------------
 
     def _measure(self, end_state: str) -> SessionMetrics:
@@ -468,8 +462,8 @@ class Pipeline:
                 if reader.lost:
                     lost[f"{reader.name}_overrun"] = reader.lost
         notes = list(self._notes)
-        for sink in self._sinks:
-            notes += [note for note in getattr(sink, "notes", ()) if note not in notes]
+        for teller in (self._source, *self._sinks):
+            notes += [note for note in getattr(teller, "notes", ()) if note not in notes]
         state = self._source.state if self._info is not None else SourceState.CLOSED
         return SessionMetrics(
             captured=self._captured,
