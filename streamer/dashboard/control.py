@@ -23,7 +23,7 @@ class SessionControl(Protocol):
 
     @property
     def error(self) -> str | None:
-        """Why the last start failed, in one sentence; None when it did not."""
+        """Why the last session failed or could not be started, in one sentence; else None."""
         ...
 
     @property

@@ -41,7 +41,7 @@ class LivePicture:
     def __call__(self) -> Image | None:
         """Return a new (h, w, 3) BGR picture; None when the last one still holds."""
         if not self._control.running:
-            return self._slate("Stopped")
+            return self._slate("No session is running")
         snapshot = self._sink.snapshot()
         record, session = snapshot.last, snapshot.session
         if record is None or session is None:

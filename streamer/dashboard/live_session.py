@@ -18,8 +18,13 @@ class PipelineLike(Protocol):
     """The part of `streamer.pipeline.Pipeline` that a live session uses."""
 
     @property
-    def threshold_factor(self) -> float | None:
-        """Factor c of the spotting threshold; None when the spotter has none."""
+    def threshold_factor(self) -> float:
+        """Factor c of the spotting threshold; 0 when the spotter has none."""
+        ...
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the session before its time; None when nothing did."""
         ...
 
     def start(self) -> SessionInfo:
@@ -89,8 +94,11 @@ class LiveSession:
 
     @property
     def error(self) -> str | None:
-        """Why the last start failed; None when it did not."""
-        return self._error
+        """Why the last session failed or could not be started; None when all is well."""
+        pipeline = self._pipeline
+        if self._error is not None or pipeline is None or pipeline.failure is None:
+            return self._error
+        return _sentence(pipeline.failure)
 
     @property
     def threshold_factor(self) -> float | None:
@@ -98,7 +106,7 @@ class LiveSession:
         pipeline = self._pipeline
         if self._factor is not None or pipeline is None:
             return self._factor
-        return pipeline.threshold_factor
+        return pipeline.threshold_factor or None
 
     def start(self) -> None:
         """Start a session; does nothing while one runs.
@@ -112,18 +120,13 @@ class LiveSession:
             self._release()
             try:
                 pipeline = self._factory(self._sinks)
-                if self._factor is not None:
-                    pipeline.set_threshold_factor(self._factor)
                 self._info = pipeline.start()
-            except UserError as error:
-                self._error = str(error)
-                raise
-            except Exception:
-                self._error = (
-                    "The session could not be started because of a fault in Glint; "
-                    "the log has the details."
-                )
-                _log.exception("starting a session failed")
+                if self._factor is not None:  # the spotter exists from here on
+                    pipeline.set_threshold_factor(self._factor)
+            except Exception as error:
+                self._error = _sentence(error)
+                if not isinstance(error, UserError):
+                    _log.exception("starting a session failed")
                 raise
             self._error = None
             self._pipeline = pipeline
@@ -161,3 +164,13 @@ class LiveSession:
         if pipeline is not None:
             pipeline.stop()
             pipeline.close()
+
+
+def _sentence(error: BaseException) -> str:
+    """Say what happened; a fault of the program sends the reader to the log."""
+    if isinstance(error, UserError):
+        return str(error)
+    return (
+        f"The session ended because of a fault in Glint ({type(error).__name__}: {error}); "
+        "the log has the details."
+    )

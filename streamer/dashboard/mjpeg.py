@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,9 @@ _log = logging.getLogger(__name__)
 
 BOUNDARY = "glint-frame"
 MEDIA_TYPE = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+REPEAT_S = 0.5
+"""A picture that still holds is sent again: Chromium shows a part when the next one arrives."""
+
 THREAD_NAME = "glint-dashboard-encoder"
 
 NextPicture = Callable[[], Image | None]
@@ -75,14 +79,9 @@ class MjpegBroadcaster:
         viewer = _Viewer(asyncio.get_running_loop())
         self._join(viewer)
         try:
-            yield f"--{BOUNDARY}\r\n".encode()
             while (jpeg := await viewer.take()) is not None:
-                # The boundary follows at once: browsers show a picture when they have seen it.
-                yield (
-                    f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-                    + jpeg
-                    + f"\r\n--{BOUNDARY}\r\n".encode()
-                )
+                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}"
+                yield b"%b\r\n\r\n%b\r\n" % (head.encode(), jpeg)
         finally:
             self._leave(viewer)
 
@@ -116,18 +115,22 @@ class MjpegBroadcaster:
 
     def _run(self) -> None:
         next_picture = self._open_view()
-        spent = 0.0
+        spent, handed_at = 0.0, -math.inf
         while not self._closing.wait(max(0.0, self._period_s - spent)):
             began = time.perf_counter()
             jpeg = self._jpeg(next_picture)
+            if jpeg is None and began - handed_at >= REPEAT_S:
+                jpeg = self._latest
             with self._lock:
                 if not self._viewers:
                     self._thread = None
                     return
                 self._latest = jpeg or self._latest
-                viewers = tuple(self._viewers) if jpeg else ()
-            for viewer in viewers:
-                _hand(viewer, jpeg)
+                viewers = tuple(self._viewers)
+            if jpeg is not None:
+                handed_at = began
+                for viewer in viewers:
+                    _hand(viewer, jpeg)
             spent = time.perf_counter() - began
 
     def _jpeg(self, next_picture: NextPicture) -> bytes | None:

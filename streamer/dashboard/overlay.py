@@ -171,7 +171,7 @@ def _brackets(canvas: Image, box: npt.NDArray[np.float64]) -> None:
 def _plate(canvas: Image, text: str, *, bottom: bool) -> None:
     """Write a line on a dark plate in the upper or lower left corner."""
     height, width = canvas.shape[:2]
-    size = max(0.4, min(width, 960) / (1100 if bottom else 800))
+    size = max(0.4, min(width, 960) / (1300 if bottom else 1000))
     (across, up), below = cv2.getTextSize(text, _FONT, size, 1)
     pad = up // 2 + 2
     left = pad

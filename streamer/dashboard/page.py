@@ -10,7 +10,6 @@ import gradio as gr
 from streamer.dashboard.control import SessionControl
 from streamer.dashboard.sink import DashboardSink
 from streamer.dashboard.views import Views, asset
-from streamer.errors import UserError
 
 _FONTS = ("system-ui", "sans-serif")  # of the viewer's system: nothing is fetched
 _FACTOR_RANGE = (1.0, 20.0)
@@ -44,7 +43,7 @@ def build_page(
         )
 
     def start() -> tuple[Any, ...]:
-        with contextlib.suppress(UserError):  # the refreshed page shows `control.error`
+        with contextlib.suppress(Exception):  # the refreshed page shows `control.error`
             control.start()
         return refresh()
 

@@ -43,12 +43,8 @@ def view(snapshot: Snapshot) -> dict[str, Any]:
         "height": HEIGHT,
         "lanes": lanes,
         "bands": spans,
-        "blind": _blind(points, begin),
-        "losses": [
-            {"left": _percent(p.time_s, begin), "title": f"{p.lost} frames lost"}
-            for p in points
-            if p.lost and p.time_s >= begin
-        ][-_MAX_SPANS:],
+        "blind": _stretches([p for p in points if not p.face], begin, "no face"),
+        "losses": _stretches([p for p in points if p.lost], begin, "frames lost"),
         "score": score,
         "area": _area(points, begin, top),
         "threshold": _path(points, begin, lambda point: point.threshold, top),
@@ -108,18 +104,16 @@ def _span(start: float, end: float, begin: float) -> dict[str, float] | None:
     return {"left": round(min(left, 100 - width), 2), "width": round(width, 2)}
 
 
-def _blind(points: Sequence[TimelinePoint], begin: float) -> list[dict[str, Any]]:
-    """Stretches in which no face was measured."""
+def _stretches(points: Sequence[TimelinePoint], begin: float, title: str) -> list[dict[str, Any]]:
+    """Return the spans that points cover, neighbours joined."""
     spans: list[tuple[float, float]] = []
     for point in points:
-        if point.face:
-            continue
         if spans and point.time_s - spans[-1][1] <= _GAP_S:
             spans[-1] = (spans[-1][0], point.time_s)
         else:
             spans.append((point.time_s, point.time_s))
     found = [_span(start, end + STEP_S, begin) for start, end in spans[-_MAX_SPANS:]]
-    return [{**span, "title": "no face"} for span in found if span]
+    return [{**span, "title": title} for span in found if span]
 
 
 def _runs(points: Iterable[TimelinePoint]) -> Iterable[list[TimelinePoint]]:
@@ -175,7 +169,11 @@ def _ticks(begin: float) -> list[dict[str, Any]]:
     first = math.ceil(begin / _TICK_S)
     times = [(first + step) * _TICK_S for step in range(int(HISTORY_S / _TICK_S) + 1)]
     return [
-        {"left": _percent(time, begin), "text": clock(time)}
+        {
+            "left": _percent(time, begin),
+            "text": clock(time),
+            "last": time > begin + 0.97 * HISTORY_S,
+        }
         for time in times
         if time <= begin + HISTORY_S
     ]

@@ -14,7 +14,7 @@ from engines.events import Event, EventKind, EventState
 from streamer.dashboard import timeline
 from streamer.dashboard.control import SessionControl
 from streamer.dashboard.overlay import MAGNIFICATION
-from streamer.dashboard.sink import Snapshot
+from streamer.dashboard.sink import MAX_EVENTS, Snapshot
 from streamer.sinks.base import SessionInfo, SessionMetrics
 from streamer.sources.base import SourceState
 
@@ -116,7 +116,7 @@ def _state(
 ) -> dict[str, str]:
     if not running:
         if error is not None:
-            return {"tone": "bad", "text": "Not started"}
+            return {"tone": "bad", "text": "Failed"}
         if metrics is None:
             return {"tone": "idle", "text": "Ready"}
         ended = {"finished": ("idle", "Finished"), "failed": ("bad", "Failed")}
@@ -267,7 +267,9 @@ def _row(event: Event) -> dict[str, Any]:
 
 def _truth(truth: Sequence[Mapping[str, Any]], snapshot: Snapshot) -> dict[str, Any]:
     """Set the truth that has begun beside what was found of it, one to one."""
-    begun = [item for item in truth if float(item["onset_s"]) <= snapshot.now_s]
+    forgotten = len(snapshot.events) >= MAX_EVENTS
+    since = snapshot.events[-1].onset_s if forgotten else 0.0
+    begun = [item for item in truth if since <= float(item["onset_s"]) <= snapshot.now_s]
     closed = [event for event in snapshot.events if event.state is EventState.CLOSED]
     found = _found(begun, closed)
     over = [

@@ -41,7 +41,7 @@ def face_outline(shift: tuple[float, float]) -> np.ndarray:
     parts = [_ellipse(*oval) for oval in ovals]
     parts += [_ellipse(10, -20, -26, 12, 3), _ellipse(10, 20, -26, 12, 3)]
     parts += [_ellipse(12, 0, 4, 5, 18), _ellipse(40, 0, 32, 18, 7)]
-    points = np.concatenate(parts)[: len(OUTLINE)] + (288, 120) + np.array(shift)
+    points = np.concatenate(parts)[: len(OUTLINE)] + np.array(shift) + np.array([288, 120])
     # The eye corners carry the direction and the scale of every arrow.
     points[OUTLINE.index(33)] = (258 + shift[0], 106 + shift[1])
     points[OUTLINE.index(263)] = (318 + shift[0], 106 + shift[1])
@@ -94,6 +94,7 @@ class FakePipeline:
         self.fps = fps
         self.threshold_factor = 6.0
         self.closed = 0
+        self.failure: BaseException | None = None
         self._sinks = sinks
         self._speed = speed
         self._frames = frames
@@ -106,7 +107,7 @@ class FakePipeline:
     def start(self) -> SessionInfo:
         if self._refusal:
             raise SourceError(self._refusal)
-        truth = [scripted(n) for n in range(40)]
+        truth = [scripted(n) for n in range(400)]
         info = SessionInfo(
             version="0.1.0",
             source=SourceInfo(
