@@ -65,23 +65,17 @@ class FrameCurves:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished session.
+    """What a finished session found.
 
     Attributes:
-        session: What was run.
         events: Last state of every event, closed or withdrawn, in order of their numbers.
         frames: The curves.
         metrics: Figures at the end.
-        wall_s: From the first thread's start to the last sink's end, models already loaded.
-        cpu_s: Processor time of this process in that span.
     """
 
-    session: SessionInfo
     events: tuple[Event, ...]
     frames: FrameCurves
     metrics: SessionMetrics
-    wall_s: float
-    cpu_s: float
 
     @property
     def detections(self) -> list[Interval]:
@@ -89,22 +83,38 @@ class Run:
         return [interval_of_event(e) for e in self.events if e.state is EventState.CLOSED]
 
 
-def run_headless(
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a session went.
+
+    Attributes:
+        session: What was run.
+        metrics: Figures at the end.
+        wall_s: From the first thread's start to the last sink's end, models already loaded.
+        cpu_s: Processor time of this process in that span.
+    """
+
+    session: SessionInfo
+    metrics: SessionMetrics
+    wall_s: float
+    cpu_s: float
+
+
+def run_to_end(
     config: GlintConfig, source: FrameSource | None = None, sinks: Sequence[Sink] = ()
-) -> Run:
+) -> Ended:
     """Run a session to its end.
 
     Args:
         config: What to run.
         source: A closed source instead of the one that the configuration names.
-        sinks: Others to be told beside the collector.
+        sinks: Who is told.
 
     Raises:
         UserError: Something cannot be opened.
         RuntimeError: The session ended before its time.
     """
-    collector = Collector()
-    pipeline = build_pipeline(config, [collector, *sinks], source)
+    pipeline = build_pipeline(config, sinks, source)
     process = psutil.Process()
     try:
         session = pipeline.start()
@@ -116,9 +126,16 @@ def run_headless(
         pipeline.close()
     if pipeline.failure is not None:
         raise RuntimeError(f"the session failed: {pipeline.failure}") from pipeline.failure
+    return Ended(session, metrics, wall_s, cpu_s)
+
+
+def run_headless(config: GlintConfig, source: FrameSource | None = None) -> Run:
+    """Run a session to its end and keep what it found; raises as `run_to_end`."""
+    collector = Collector()
+    ended = run_to_end(config, source, [collector])
     last = {event.id: event for event in collector.events}
     events = tuple(last[number] for number in sorted(last))
-    return Run(session, events, curves(collector.records), metrics, wall_s, cpu_s)
+    return Run(events, curves(collector.records), ended.metrics)
 
 
 def curves(records: Sequence[FrameRecord]) -> FrameCurves:
