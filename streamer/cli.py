@@ -73,6 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _MISTAKE
     except KeyboardInterrupt:
         return _DONE
+    except ImportError as error:
+        log.debug("the library was asked for here", exc_info=True)
+        print(
+            f"A library that Glint needs cannot be loaded ({error}): set Glint up again as README "
+            "says, with the system libraries that it names for a bare Linux.",
+            file=sys.stderr,
+        )
+        return _MISTAKE
     except Exception as error:
         log.debug("the fault is here", exc_info=True)
         print(
