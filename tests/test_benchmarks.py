@@ -1,0 +1,273 @@
+"""The benchmarks: verdicts on failures, tables, result files, and one real session."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks.conditions import CONDITIONS, activities_of, scenario_of, truths_of
+from benchmarks.detection import (
+    CLIPS,
+    Outcome,
+    Task,
+    as_expected,
+    main,
+    qualities,
+    quiet_rows,
+    run_session,
+    seeds,
+)
+from benchmarks.failures import Activity, Truth, judge
+from benchmarks.headless import FrameCurves
+from benchmarks.live import MemoryCurve, highest_held
+from benchmarks.memory_source import DRIVER_BUFFERS, MemorySource
+from benchmarks.replay import fingerprint
+from benchmarks.results import bounded, number, save, table
+from engines.evaluation.spotting import Interval
+from engines.events import Event, EventKind, EventState
+from engines.synthesis.scenario import Scenario
+from streamer.config import GlintConfig
+
+MICRO, MACRO = EventKind.MICRO, EventKind.MACRO
+NAMES = ("left_brow_inner", "chin")
+
+
+def event(
+    number_: int,
+    onset_s: float,
+    offset_s: float | None,
+    kind: EventKind = MICRO,
+    quality: tuple[str, ...] = (),
+) -> Event:
+    closed = offset_s is not None
+    return Event(
+        id=number_,
+        state=EventState.CLOSED if closed else EventState.WITHDRAWN,
+        onset_s=onset_s,
+        apex_s=onset_s + 0.1,
+        offset_s=offset_s,
+        onset_frame=0,
+        apex_frame=0,
+        offset_frame=0 if closed else None,
+        score=1.0,
+        regions=("chin",),
+        kind=kind if closed else None,
+        decided_s=offset_s,
+        quality=quality,
+    )
+
+
+def truth(onset_s: float, offset_s: float, kind: EventKind = MICRO) -> Truth:
+    return Truth(Interval(onset_s, offset_s, kind), "positive AU12", 1.5)
+
+
+@pytest.fixture
+def frames() -> FrameCurves:
+    """Ten seconds in which the score is above its threshold from 5 s to 6 s."""
+    time_s = np.arange(0, 10, 0.01)
+    motion = np.zeros((len(time_s), 2, 2), np.float32)
+    motion[(time_s > 5) & (time_s < 6), 1, 0] = 0.02
+    return FrameCurves(
+        time_s=time_s,
+        score=np.where((time_s >= 5) & (time_s <= 6), 2.0, 0.5),
+        threshold=np.ones(len(time_s)),
+        success=np.ones(len(time_s), bool),
+        motion=motion,
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "causes"),
+    [
+        ([event(1, 5.0, 5.3)], []),
+        ([], [("missed", "not begun")]),
+        ([event(1, 5.0, None, quality=("blink",))], [("missed", "withdrawn: blink")]),
+        ([event(1, 5.0, 5.35, MACRO)], [("missed", "called macro"), ("false", "is micro")]),
+        ([event(1, 5.2, 5.6)], [("missed", "poor overlap"), ("false", "poor overlap")]),
+        ([event(1, 5.0, 5.3), event(2, 5.25, 5.6)], [("false", "duplicate")]),
+        ([event(1, 5.0, 5.3), event(2, 5.7, 5.9)], [("false", "beside an expression")]),
+        ([event(1, 5.0, 5.3), event(2, 8.0, 8.3)], [("false", "false alarm")]),
+    ],
+)
+def test_a_failure_is_told_by_its_cause(frames, events, causes):
+    verdicts = judge([truth(5.0, 5.3)], events, frames, NAMES)
+    assert [(v.outcome, v.cause) for v in verdicts if v.outcome != "found"] == causes
+
+
+def test_what_the_score_never_saw_is_below_threshold(frames):
+    (verdict,) = judge([truth(1.0, 1.3)], [], frames, NAMES)
+    assert (verdict.cause, verdict.peak) == ("below threshold", 0.5)
+
+
+def test_one_event_over_two_expressions_is_merged(frames):
+    verdicts = judge([truth(5.0, 5.2), truth(5.5, 5.7)], [event(1, 5.0, 5.7, MACRO)], frames, NAMES)
+    assert [v.cause for v in verdicts] == ["merged", "merged", "merged"]
+
+
+def test_a_failure_tells_what_moved_and_what_happened_nearby(frames):
+    activities = [Activity("blink", 5.4, 5.6), Activity("saccade", 8, 8.1)]
+    (verdict,) = judge([truth(4.9, 5.3)], [], frames, NAMES, activities)
+    assert verdict.regions.startswith("chin 20")
+    assert verdict.nearby == "blink +0.50 s"
+    assert (verdict.label, verdict.amplitude_px) == ("positive AU12", 1.5)
+
+
+def outcome(seed: int, fps: float, detections: list[Interval], *, expressions: bool) -> Outcome:
+    task = Task("all", fps, seed, 60.0, expressions, GlintConfig())
+    truths = (truth(5.0, 5.3),) if expressions else ()
+    return Outcome(task, truths, tuple(detections), ())
+
+
+def test_sessions_are_pooled_by_condition_rate_and_kind():
+    hit, alarm = Interval(5.0, 5.3, MICRO), Interval(20, 20.2, MICRO)
+    outcomes = [
+        outcome(100, 60, [hit, alarm], expressions=True),
+        outcome(101, 60, [], expressions=True),
+        outcome(100, 200, [hit], expressions=True),
+        outcome(101, 200, [], expressions=True),
+        outcome(100, 200, [alarm], expressions=False),
+    ]
+    rows = {(row.fps, row.kind): row for row in qualities(outcomes)}
+    slow = rows[60, MICRO]
+    assert (slow.total.tp, slow.total.fp, slow.total.fn) == (1, 1, 1)
+    assert slow.total.false_alarms == 1
+    assert slow.agreement == pytest.approx(2 / 3)
+    assert rows[200, MICRO].agreement == 1
+    assert math.isnan(rows[200, MACRO].total.f1)
+    assert rows[200, None].total.tp == 1
+    (quiet,) = quiet_rows(outcomes)
+    assert (quiet["micro"], quiet["minutes"], quiet["per_min"]) == (1, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "right"),
+    [
+        ([], [False, True, True]),
+        ([Interval(5.0, 6.0, MACRO)], [True, False, True]),
+        ([Interval(4.0, 6.0, MACRO)], [True, False, False]),
+        ([Interval(5.0, 5.3, MICRO)], [False, False, False]),
+        ([Interval(1, 2, MACRO), Interval(5.0, 6.0, MACRO)], [False, False, False]),
+    ],
+)
+def test_a_real_clip_is_judged_by_kind_number_and_time(found, right):
+    assert [as_expected(clip, found) for clip in CLIPS] == right
+
+
+def test_every_condition_plays_the_same_expressions():
+    scripts = [Scenario(scenario_of(name), 0, 30.0) for name in CONDITIONS]
+    assert len({truths_of(script) for script in scripts}) == 1
+    assert truths_of(scripts[0])
+    quiet = Scenario(scenario_of("all", expressions=False), 0, 30.0)
+    assert truths_of(quiet) == ()
+    assert any(activity.name == "blink" for activity in activities_of(quiet))
+    assert activities_of(Scenario(scenario_of("clean"), 0, 30.0)) == ()
+
+
+def test_recorded_motion_gives_the_same_events_as_the_pipeline(tmp_path):
+    config = GlintConfig(recognizer="none")
+    whole = run_session(1, 30, 5, config=config)
+    for _ in range(2):  # recorded, then taken from the recording
+        again = run_session(1, 30, 5, config=config, recordings=tmp_path)
+        assert again.events == whole.events
+        assert np.array_equal(again.frames.score, whole.frames.score)
+        assert np.array_equal(again.frames.motion, whole.frames.motion)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(whole.frames.time_s) == 150
+    assert whole.truths == again.truths
+
+
+def test_the_command_prints_tables_and_writes_json(tmp_path, capsys):
+    path = tmp_path / "detection.json"
+    main(
+        "--seeds 0 --fps 30 --duration 3 --conditions clean --quiet-minutes 0 --jobs 1 "
+        f"--no-clips --verbose --json {path}".split()
+    )
+    printed = capsys.readouterr().out
+    assert "Seeds below 100 are for tuning" in printed
+    assert "| clean" in printed
+    result = json.loads(path.read_text())
+    assert result["machine"]["cores"] >= 1
+    assert [row["kind"] for row in result["quality"]] == ["micro", "macro", "any"]
+    assert path.with_suffix(".md").read_text().startswith("# detection")
+
+
+def test_seeds_are_ranges_and_lists():
+    assert seeds("100-102,7") == [100, 101, 102, 7]
+    with pytest.raises(ValueError, match="invalid literal"):
+        seeds("many")
+
+
+def test_a_table_is_aligned_and_undefined_is_a_dash():
+    lines = table(["what", "how many"], [["a", 1], ["long", 22]]).splitlines()
+    assert lines[1] == "|------|---------:|"
+    assert lines[3] == "| long |       22 |"
+    assert number(math.nan) == "-"
+    assert bounded(0.5, (0.25, 0.75)) == "0.50 [0.25, 0.75]"
+    assert bounded(0.5, (math.nan, math.nan)) == "0.50"
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_a_result_names_its_machine_and_has_no_nan(tmp_path):
+    path = save("live", {"f1": math.nan, "bounds": (0.5, math.inf)}, "report", tmp_path / "r.json")
+    result = json.loads(path.read_text())
+    assert result["f1"] is None
+    assert result["bounds"] == [0.5, None]
+    assert result["machine"]["cpu"]
+    assert result["command"].startswith("python -m benchmarks.live")
+
+
+def test_memory_source_plays_forwards_and_backwards_without_a_cut():
+    pictures = np.arange(4, dtype=np.uint8).repeat(64 * 64 * 3).reshape(4, 64, 64, 3)
+    source = MemorySource(pictures, fps=100, frames=9, realtime=False)
+    info = source.open()
+    picture = np.empty(info.shape, np.uint8)
+    seen = []
+    while (frame := source.read(picture)) is not None:
+        seen.append(int(picture[0, 0, 0]))
+        assert frame.index == len(seen) - 1
+        assert frame.gap_before == 0
+    assert seen == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+
+
+def test_memory_source_loses_frames_like_a_camera_whose_reader_is_late(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    source = MemorySource(np.zeros((2, 64, 64, 3), np.uint8), fps=100, frames=100, realtime=True)
+    picture = np.empty(source.open().shape, np.uint8)
+    assert source.read(picture).index == 0
+    now = 0.5
+    late = source.read(picture)
+    assert late.index == 50 - DRIVER_BUFFERS
+    assert late.gap_before == late.index - 1
+    assert late.gap_cause == "driver_overrun"
+
+
+def test_memory_that_grows_is_told_from_memory_that_does_not():
+    times = list(np.arange(0, 60, 0.25))
+    flat = MemoryCurve(times, [200.0] * len(times)).summary()
+    assert flat["growth_mb_per_min"] == pytest.approx(0, abs=1e-6)
+    leaking = MemoryCurve(times, [200.0 + t for t in times]).summary()
+    assert leaking["growth_mb_per_min"] == pytest.approx(60)
+    assert leaking["peak_mb"] == leaking["end_mb"]
+
+
+def test_the_rate_held_is_the_highest_without_a_loss():
+    rows = [
+        {"source": "demo", "fps": 200.0, "lost": {}},
+        {"source": "demo", "fps": 300.0, "lost": {"demo_late": 3}},
+        {"source": "memory", "fps": 200.0, "lost": {"driver_overrun": 1}},
+    ]
+    assert highest_held(rows) == {"demo": 200.0, "memory": 0.0}
+
+
+def test_a_setting_changes_which_recording_is_used():
+    config = GlintConfig()
+    other = config.model_copy(update={"motion": config.motion.model_copy(update={"delta_s": 0.05})})
+    spotter = config.model_copy(
+        update={"flow_spotter": config.flow_spotter.model_copy(update={"micro_s": 0.4})}
+    )
+    assert fingerprint(config, "a") == fingerprint(spotter, "a")
+    assert len({fingerprint(config, "a"), fingerprint(config, "b"), fingerprint(other, "a")}) == 3
