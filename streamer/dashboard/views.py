@@ -150,7 +150,7 @@ def _figures(
         {
             "name": "Stream time",
             "value": f"{int(snapshot.now_s) // 60}:{snapshot.now_s % 60:04.1f}",
-            "unit": "min" if snapshot.now_s >= 60 else "s",
+            "unit": "min",
             "note": "" if factor is None else f"threshold factor {factor:g}",
         },
     ]
