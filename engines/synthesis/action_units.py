@@ -30,6 +30,7 @@ class Stroke:
         out: Movement away from the midline; ignored without a left side.
         up: Movement towards the forehead.
         reach: Sigma of the Gaussian that takes skin along, in inter-ocular distances.
+        slides: Whether the skin slides above the eyes and the nose bridge, which stay.
     """
 
     right: tuple[int, ...]
@@ -37,15 +38,22 @@ class Stroke:
     out: float
     up: float
     reach: float
+    slides: bool = False
 
 
+_FIXED = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7, 33),
+    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249, 263),
+    (168, 6, 197, 195),
+)
+_FIXED_REACH = 0.07
 _BROW_INNER = ((55, 107, 66, 65), (285, 336, 296, 295))
 _BROW_OUTER = ((46, 70, 63, 105, 53), (276, 300, 293, 334, 283))
 _BROW = ((46, 53, 52, 65, 55, 107, 66, 105, 63), (276, 283, 282, 295, 285, 336, 296, 334, 293))
 _UPPER_LID = ((160, 159, 158), (387, 386, 385))
 _LOWER_LID = ((163, 144, 145, 153), (390, 373, 374, 380))
 _EYE_CORNER = ((33, 130), (263, 359))
-_CHEEK = ((118, 101, 50, 117), (347, 330, 280, 346))
+_CHEEK = ((101, 50, 118), (330, 280, 347))
 _NOSE_WING = ((129, 98, 64), (358, 327, 294))
 _NOSE_SIDE = ((198, 126, 217), (420, 355, 437))
 _NASOLABIAL = ((203, 206, 216), (423, 426, 436))
@@ -57,15 +65,15 @@ _CHIN = ((201, 200, 421, 208, 199, 428), ())
 _JAW = ((176, 148, 152, 377, 400, 171, 175, 396), ())
 
 STROKES: dict[int, tuple[Stroke, ...]] = {
-    1: (Stroke(*_BROW_INNER, out=-0.15, up=1.0, reach=0.11),),
-    2: (Stroke(*_BROW_OUTER, out=0.05, up=1.0, reach=0.11),),
+    1: (Stroke(*_BROW_INNER, out=-0.15, up=1.0, reach=0.11, slides=True),),
+    2: (Stroke(*_BROW_OUTER, out=0.05, up=1.0, reach=0.11, slides=True),),
     4: (
-        Stroke(*_BROW, out=-0.1, up=-0.5, reach=0.12),
-        Stroke(*_BROW_INNER, out=-0.6, up=-0.6, reach=0.10),
+        Stroke(*_BROW, out=-0.1, up=-0.5, reach=0.12, slides=True),
+        Stroke(*_BROW_INNER, out=-0.6, up=-0.6, reach=0.10, slides=True),
     ),
     5: (Stroke(*_UPPER_LID, out=0.0, up=1.0, reach=0.06),),
     6: (
-        Stroke(*_CHEEK, out=0.1, up=1.0, reach=0.14),
+        Stroke(*_CHEEK, out=0.0, up=1.0, reach=0.11),
         Stroke(*_LOWER_LID, out=0.0, up=0.3, reach=0.07),
         Stroke(*_EYE_CORNER, out=-0.4, up=-0.1, reach=0.08),
     ),
@@ -76,7 +84,7 @@ STROKES: dict[int, tuple[Stroke, ...]] = {
     9: (
         Stroke(*_NOSE_WING, out=0.1, up=1.0, reach=0.09),
         Stroke(*_NOSE_SIDE, out=-0.1, up=0.5, reach=0.08),
-        Stroke(*_BROW_INNER, out=-0.2, up=-0.5, reach=0.10),
+        Stroke(*_BROW_INNER, out=-0.2, up=-0.5, reach=0.10, slides=True),
         Stroke(*_UPPER_LIP_SIDE, out=0.0, up=0.4, reach=0.09),
     ),
     10: (
@@ -103,8 +111,8 @@ STROKES: dict[int, tuple[Stroke, ...]] = {
         Stroke(*_NASOLABIAL, out=0.3, up=-0.05, reach=0.12),
     ),
     24: (
-        Stroke(*_UPPER_LIP, out=0.0, up=-0.7, reach=0.06),
-        Stroke(*_LOWER_LIP, out=0.0, up=0.9, reach=0.06),
+        Stroke(*_UPPER_LIP, out=0.0, up=-0.5, reach=0.07),
+        Stroke(*_LOWER_LIP, out=0.0, up=0.9, reach=0.07),
         Stroke(*_CORNER, out=-0.4, up=0.0, reach=0.08),
     ),
     26: (
@@ -163,8 +171,22 @@ def _sides(stroke: Stroke, portrait: Portrait, points: Points) -> list[Points]:
             across = stroke.out * sign * outwards if stroke.left else 0.0
             distance = distance_to_polyline(points, portrait.landmarks[list(line), :2])
             falloff = np.exp(-0.5 * (distance / reach) ** 2)
+            if stroke.slides:
+                falloff = falloff * _away_from_skull(portrait, points)
             halves.append(falloff[..., None] * (across + stroke.up * upwards))
     return halves
+
+
+def _away_from_skull(portrait: Portrait, points: Points) -> npt.NDArray[np.float64]:
+    """0 on the eyes and the nose bridge, 1 away from them."""
+    distance = np.min(
+        [distance_to_polyline(points, portrait.landmarks[list(line), :2]) for line in _FIXED],
+        axis=0,
+    )
+    away: npt.NDArray[np.float64] = 1 - np.exp(
+        -0.5 * (distance / (_FIXED_REACH * portrait.inter_ocular_px)) ** 2
+    )
+    return away
 
 
 def distance_to_polyline(

@@ -19,12 +19,13 @@ LEFT_EYE = (
     (362, 382, 381, 380, 374, 373, 390, 249, 263),
 )
 
-LID_HEIGHT = 0.20
+LID_HEIGHT = 0.16
 """Skin above the upper lid's margin that is stretched when the eye closes, in inter-ocular
 distances."""
 
+_MAX_TRAVEL = 0.9 * LID_HEIGHT  # skin is stretched, never folded
+_LID_SHADE = 0.02  # the iris slides under the lids over this width
 _IRIS = 0.12
-_MAX_CLOSURE = 0.94
 
 
 class Eye:
@@ -35,6 +36,11 @@ class Eye:
         lids: Landmarks of the upper and the lower lid's margin, from the left of the picture to
             the right (`RIGHT_EYE` or `LEFT_EYE`).
         points: (H, W, 2) positions of the patch in pixels of the portrait.
+
+    Attributes:
+        shape: (H, W, 3) float32 description of the patch for `source_shift`, smooth enough to be
+            warped: distance below the upper lid's margin and opening between the lids, both in
+            inter-ocular distances, and weight of the iris.
     """
 
     def __init__(
@@ -42,55 +48,41 @@ class Eye:
     ) -> None:
         span = portrait.inter_ocular_px
         along = portrait.eye_axis
-        self._down = np.array([-along[1], along[0]], np.float32)
-        self._along = along.astype(np.float32)
+        down = np.array([-along[1], along[0]])
+        self._axes = (along.astype(np.float32), down.astype(np.float32))
         upper, lower = (portrait.landmarks[list(lid), :2] / span for lid in lids)
-        across, down = points @ along / span, points @ self._down / span
-        top = np.interp(across, upper @ along, upper @ self._down)
-        bottom = np.interp(across, lower @ along, lower @ self._down)
-        self._y = down.astype(np.float32)
-        self._upper = top.astype(np.float32)
-        self._lower = bottom.astype(np.float32)
-        self._opening = np.maximum(bottom - top, 0.0).astype(np.float32)
-        self._start = self._upper - np.float32(LID_HEIGHT)
-        self._iris = self._iris_weight(upper, lower, across, along)
+        x, y = points @ along / span, points @ down / span
+        margin = np.interp(x, upper @ along, upper @ down)
+        bottom = np.interp(x, lower @ along, lower @ down)
+        opening = np.maximum(bottom - margin, 0.0)
 
-    def _iris_weight(
-        self, upper: Points, lower: Points, across: Points, along: npt.NDArray[np.float64]
-    ) -> Field:
-        """1 on the iris, 0 outside the opening."""
         middle = (upper[len(upper) // 2] + lower[len(lower) // 2]) / 2
-        sideways = np.exp(-(((across - middle @ along) / _IRIS) ** 4))
-        inside = np.minimum(self._y - self._upper, self._lower - self._y) / 0.02
-        weight: Field = (sideways * np.clip(inside, 0.0, 1.0)).astype(np.float32)
-        return weight
+        inside = np.minimum(y - margin, bottom - y) / _LID_SHADE
+        iris = np.exp(-(((x - middle @ along) / _IRIS) ** 4)) * np.clip(inside, 0.0, 1.0)
+        self.shape: Field = np.stack([y - margin, opening, iris], axis=-1).astype(np.float32)
 
-    def source_shift(self, closure: float, gaze: tuple[float, float]) -> Field:
-        """Return where the picture comes from, relative to each point of the patch.
+    def source_shift(self, shape: Field, closure: float, gaze: tuple[float, float]) -> Field:
+        """Return where the picture comes from, relative to each point of a patch.
 
         Args:
+            shape: (H, W, 3) float32, `self.shape` or a warped version of it; zeros outside.
             closure: 0 for the eye as in the portrait, 1 for closed.
             gaze: Shift of the iris along the eye and downwards, in inter-ocular distances.
 
         Returns:
             (H, W, 2) float32 shifts in inter-ocular distances.
         """
-        shift = np.zeros((*self._y.shape, 2), np.float32)
+        along, down = self._axes
+        turn = (gaze[0] * along + gaze[1] * down) * np.float32(1.0 - closure)
+        shift: Field = shape[..., 2:] * -turn
         if closure > 0:
-            shift += self._lid_shift(min(closure, 1.0) * _MAX_CLOSURE)[..., None] * self._down
-        if gaze != (0.0, 0.0):
-            turn = np.float32(gaze[0]) * self._along + np.float32(gaze[1]) * self._down
-            shift -= (self._iris * np.float32(1.0 - closure))[..., None] * turn
+            shift += self._lid_shift(shape[..., 0], shape[..., 1], closure)[..., None] * down
         return shift
 
-    def _lid_shift(self, closure: float) -> Field:
-        """Stretch the lid's skin down to its margin; squeeze the opening below it."""
-        travel = self._opening * np.float32(closure)
-        stretch = LID_HEIGHT / (LID_HEIGHT + travel)
-        skin = self._start + (self._y - self._start) * stretch
-        squeeze = np.float32(1.0 / (1.0 - closure))
-        opening = self._lower - (self._lower - self._y) * squeeze
-        source = np.where(self._y < self._upper + travel, skin, opening)
-        moved = (self._y > self._start) & (self._y < self._lower) & (self._opening > 0)
-        shift: Field = np.where(moved, source - self._y, np.float32(0.0))
+    @staticmethod
+    def _lid_shift(y: Field, opening: Field, closure: float) -> Field:
+        """The lid's skin follows its margin; the eyeball below stays where it is."""
+        travel = np.minimum(opening * np.float32(closure), np.float32(_MAX_TRAVEL))
+        share = np.clip((y + LID_HEIGHT) / (LID_HEIGHT + travel), 0.0, 1.0)
+        shift: Field = np.where(y < travel, -travel * share * share, np.float32(0.0))
         return shift

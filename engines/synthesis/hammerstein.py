@@ -38,13 +38,13 @@ class Hammerstein:
         """Return the displacement that an activation causes, starting from rest.
 
         Args:
-            activation: (N,) activation from 0 to 1, held constant over each step.
+            activation: (..., N) activation from 0 to 1, held constant over each step.
             step: Time between two values, in the unit of `frequency`.
 
         Returns:
-            (N,) displacement; a lasting activation of 1 settles at 1.
+            (..., N) displacement; a lasting activation of 1 settles at 1.
         """
-        from scipy.signal import cont2discrete, lfilter
+        from scipy.signal import cont2discrete, lfilter  # noqa: PLC0415 - slow to import
 
         square = self.frequency**2
         system = ([square], [1.0, 2.0 * self.damping * self.frequency, square])
@@ -58,7 +58,7 @@ def trapezoid(times: Course, attack: float, hold: float, release: float) -> Cour
     """Return an activation that rises from time 0, holds, and is let go, linearly.
 
     Args:
-        times: (N,) times.
+        times: (..., N) times.
         attack: Time from 0 to full activation.
         hold: Time at full activation.
         release: Time from full activation to 0.

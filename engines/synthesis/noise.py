@@ -9,14 +9,14 @@ PEDESTAL = 8
 """Grey level that noise is centred on: it is kept unsigned so that it can be added in one go."""
 
 _SHEETS = 5
-_STRIDE = 16
-_SHIFTS = 8
+_STRIDE = 8
+_SHIFTS = 16
 
 
 class NoiseBank:
     """Sheets of noise; every frame sees one of them through a window of its own.
 
-    Neighbouring frames use different sheets, and windows on one sheet lie at least 16 pixels
+    Neighbouring frames use different sheets, and windows on one sheet lie at least 8 pixels
     apart, so that noise never moves as a texture would.
 
     Args:

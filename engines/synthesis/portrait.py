@@ -56,7 +56,7 @@ class Portrait:
         Raises:
             ValueError: There is no face in the picture.
         """
-        from mediapipe.python.solutions.face_mesh import FaceMesh
+        from mediapipe.python.solutions.face_mesh import FaceMesh  # noqa: PLC0415 - slow to import
 
         with FaceMesh(static_image_mode=True, max_num_faces=1) as mesh:
             coarse = _landmarks(mesh, image)
@@ -80,7 +80,7 @@ class Portrait:
     @cache
     def astronaut(cls) -> Portrait:
         """Return the public-domain portrait that scikit-image ships (NASA, Eileen Collins)."""
-        from skimage.data import astronaut
+        from skimage.data import astronaut  # noqa: PLC0415 - needed here alone
 
         portrait = cls.from_image(np.ascontiguousarray(astronaut()[..., ::-1]))
         portrait.image.setflags(write=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -41,6 +41,8 @@ _HEAD_AXES = (1.1, 1.3)
 _FADE = 0.4
 # Grey levels of the portrait without the noise's pedestal: ripple and noise never saturate.
 _BLACK, _WHITE = 2.0, 230.0
+_BANDS = 6
+_INVERSION_STEPS = 30
 _ASYMMETRY = 0.12
 _NO_SECOND_MAP = np.empty(0, np.float32)
 
@@ -82,8 +84,7 @@ class FaceAnimator:
         self._fields = self._build_fields(portrait)
         self._eyes = [_EyePatch(portrait, lids, self) for lids in (RIGHT_EYE, LEFT_EYE)]
         self._picture = self._draw_still()
-        left, top, right, bottom = self._box
-        self._moving = self._picture[top:bottom, left:right]
+        self._bands = list(self._cut_bands())
         config = scenario.config
         self._noise = (
             NoiseBank(scenario.seed, (height, width, 3), config.noise_sigma)
@@ -99,15 +100,13 @@ class FaceAnimator:
             out: (height, width, 3) uint8, overwritten with BGR.
             frame_number: Number of the frame; chooses its noise.
         """
-        state = self._scenario.at(time_s)
-        cv2.remap(
-            self._canvas,
-            self._source_map(state),
-            _NO_SECOND_MAP,
-            cv2.INTER_LINEAR,
-            self._moving,
-            cv2.BORDER_REPLICATE,
-        )
+        self.draw(self._scenario.at(time_s), out, frame_number)
+
+    def draw(self, state: FaceState, out: Image, frame_number: int) -> None:
+        """Draw the picture of a state; otherwise as `render`."""
+        self._update_map(state)
+        for sources, target in self._bands:
+            cv2.remap(self._canvas, sources, _NO_SECOND_MAP, cv2.INTER_LINEAR, target)
         if self._noise is None:
             cv2.convertScaleAbs(self._picture, out, state.gain, PEDESTAL)
         elif state.gain == 1.0:
@@ -117,23 +116,22 @@ class FaceAnimator:
                 self._picture, state.gain, self._noise.frame(frame_number), 1.0, 0.0, out
             )
 
-    def positions_at(self, time_s: float, points: Points | None = None) -> Points:
-        """Return where points of the face at rest are drawn at a time.
+    def positions(self, state: FaceState, points: Points | None = None) -> Points:
+        """Return where points of the face are drawn in a state.
 
         Args:
-            time_s: Time in the scenario in seconds.
+            state: State of the face.
             points: (N, 2) positions in the picture at rest, inside the moving part; the
-                landmarks when None.
+                landmarks when None. Skin of the lids and the iris is not followed in a blink.
 
         Returns:
             (N, 2) float64 positions in pixels.
         """
+        self._update_map(state)
         rest = self.landmarks if points is None else np.asarray(points, np.float64)
-        sources = self._source_map(self._scenario.at(time_s))
         places = rest.copy()
-        for _ in range(40):
-            reached = self._sampled(sources, places) / _SUPERSAMPLING - self._margin
-            places += rest - reached
+        for _ in range(_INVERSION_STEPS):
+            places += rest - (self._sources_at(places) / _SUPERSAMPLING - self._margin)
         return places
 
     # -- what never changes --------------------------------------------------------------------
@@ -167,8 +165,9 @@ class FaceAnimator:
         # Hair reaches further beyond the landmarks than the chin does.
         centre = (forehead + chin) / 2 + (chin - forehead) * -0.2
         axes = np.array(_HEAD_AXES) * span
-        low = np.floor(centre - (1 + _FADE) * axes).astype(int)
-        high = np.ceil(centre + (1 + _FADE) * axes).astype(int)
+        self._centre, self._reach = centre, (1 + _FADE) * axes
+        low = np.floor(centre - self._reach).astype(int)
+        high = np.ceil(centre + self._reach).astype(int)
         left, top = np.maximum(low, 0).tolist()
         right, bottom = np.minimum(high, (width, height)).tolist()
         self._box = (left, top, right, bottom)
@@ -234,10 +233,25 @@ class FaceAnimator:
             np.uint8,
         )
 
+    def _cut_bands(self) -> Iterator[tuple[Field, Image]]:
+        """Parts of the map and of the picture; together they cover the head, and little else."""
+        left, top, right, bottom = self._box
+        for band in np.array_split(np.arange(top, bottom), _BANDS):
+            nearest = np.abs(band - self._centre[1]).min() / (self._reach[1])
+            half = self._reach[0] * math.sqrt(max(1 - nearest**2, 0.0))
+            first = max(left, math.floor(self._centre[0] - half))
+            last = min(right, math.ceil(self._centre[0] + half) + 1)
+            rows = slice(int(band[0]), int(band[-1]) + 1)
+            in_box = slice(rows.start - top, rows.stop - top)
+            yield (
+                self._map[in_box, first - left : last - left],
+                self._picture[rows, first:last],
+            )
+
     # -- every frame ---------------------------------------------------------------------------
 
-    def _source_map(self, state: FaceState) -> Field:
-        """Place on the canvas that every pixel of the moving part shows; (h, w, 2)."""
+    def _update_map(self, state: FaceState) -> None:
+        """Find the place on the canvas that every pixel of the moving part shows."""
         to_rest = _to_rest(state.head, self._pivot, self.inter_ocular_px)
         moved, basis = self._moved, self._head_basis
         np.copyto(moved, self._still)
@@ -267,7 +281,6 @@ class FaceAnimator:
         if state.closure or state.gaze != (0.0, 0.0):
             for eye in self._eyes:
                 eye.add_shift(self._map, self._box, to_rest, state)
-        return self._map
 
     @staticmethod
     def _displaced(state: FaceState) -> list[tuple[int | str, float]]:
@@ -285,17 +298,13 @@ class FaceAnimator:
         shift = to_rest[:, :2] @ corner + to_rest[:, 2] - corner
         return np.column_stack([to_rest[:, :2], shift / self._step])
 
-    def _sampled(self, sources: Field, places: Points) -> Points:
-        """Map values at fractional places, (N, 2)."""
-        left, top = self._box[:2]
-        sampled = cv2.remap(
-            sources,
-            (places - (left, top)).astype(np.float32)[None],
-            _NO_SECOND_MAP,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
+    def _sources_at(self, places: Points) -> Points:
+        """Places on the canvas shown at fractional places of the picture, (N, 2)."""
+        in_box = (places - self._box[:2]).astype(np.float32)[None]
+        sources = cv2.remap(
+            self._map, in_box, _NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        return np.asarray(sampled[0], np.float64)
+        return np.asarray(sources[0], np.float64)
 
 
 class _EyePatch:
@@ -311,14 +320,14 @@ class _EyePatch:
         outline = animator.landmarks[list(lids[0] + lids[1])]
         low = np.floor(outline.min(axis=0) - (0.02 * span, (LID_HEIGHT + 0.02) * span))
         high = np.ceil(outline.max(axis=0) + 0.02 * span)
-        self._corner = low
         x, y = (np.arange(a, b + 1) for a, b in zip(low, high, strict=True))
         points = np.stack(np.meshgrid(x, y), axis=-1)
         self._eye = Eye(portrait, lids, animator.to_portrait(points))
-        self._span = span
-        self._centre = (low + high) / 2
+        self._unit = np.float32(_SUPERSAMPLING * span)
+        self._corner = low.tolist()
+        self._centre = ((low + high) / 2).tolist()
         # Room for the head's rotation and scale.
-        self._half = (high - low) / 2 * 1.05 + 2
+        self._half = ((high - low) / 2 * 1.05 + 2).tolist()
 
     def add_shift(
         self,
@@ -327,22 +336,26 @@ class _EyePatch:
         to_rest: npt.NDArray[np.float64],
         state: FaceState,
     ) -> None:
-        shift = self._eye.source_shift(state.closure, state.gaze)
-        shift *= _SUPERSAMPLING * self._span
-        linear, offset = to_rest[:, :2], to_rest[:, 2]
-        place = np.linalg.solve(linear, self._centre - offset)
-        left, top = np.maximum(np.floor(place - self._half).astype(int), box[:2])
-        right, bottom = np.minimum(np.ceil(place + self._half).astype(int), box[2:])
+        (cosine, sine, x0), (_, _, y0) = to_rest.tolist()
+        # Where the middle of the eye is now.
+        x, y = self._centre[0] - x0, self._centre[1] - y0
+        square = cosine * cosine + sine * sine
+        x, y = (cosine * x - sine * y) / square, (sine * x + cosine * y) / square
+        left, right = max(int(x - self._half[0]), box[0]), min(int(x + self._half[0]) + 1, box[2])
+        top, bottom = max(int(y - self._half[1]), box[1]), min(int(y + self._half[1]) + 1, box[3])
         if right <= left or bottom <= top:
             return
-        start = linear @ (left, top) + offset - self._corner
-        moved = cv2.warpAffine(
-            shift,
-            np.column_stack([linear, start]),
-            (int(right - left), int(bottom - top)),
+        start_x = cosine * left + sine * top + x0 - self._corner[0]
+        start_y = -sine * left + cosine * top + y0 - self._corner[1]
+        shape = cv2.warpAffine(
+            self._eye.shape,
+            np.array([[cosine, sine, start_x], [-sine, cosine, start_y]]),
+            (right - left, bottom - top),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
-        sources[top - box[1] : bottom - box[1], left - box[0] : right - box[0]] += moved
+        shift = self._eye.source_shift(np.asarray(shape, np.float32), state.closure, state.gaze)
+        shift *= self._unit
+        sources[top - box[1] : bottom - box[1], left - box[0] : right - box[0]] += shift
 
 
 def _to_rest(head: HeadPose, pivot: Points, span: float) -> npt.NDArray[np.float64]:

@@ -326,12 +326,13 @@ def draw_expression(
     muscle = Hammerstein(float(rng.uniform(1.0, 2.0)), float(rng.uniform(14.0, 24.0)))
     units = np.linspace(0.0, 2.0, 800)
     step = float(units[1])
-    courses = np.empty((len(strengths), len(units)))
-    for row, (_, strength) in enumerate(strengths):
-        lag = float(rng.uniform(0.0, 0.08)) if row else 0.0
-        activation = trapezoid(units - lag, attack, hold, 1 - attack - hold)
-        course = muscle.response(activation, step)
-        courses[row] = course / course.max() * strength * float(rng.uniform(0.85, 1.0))
+    lags = rng.uniform(0.0, 0.08, len(strengths))
+    lags[0] = 0.0
+    activation = trapezoid(units - lags[:, None], attack, hold, 1 - attack - hold)
+    courses = muscle.response(activation, step)
+    courses /= courses.max(axis=1, keepdims=True)
+    courses *= np.array([[strength] for _, strength in strengths])
+    courses *= rng.uniform(0.85, 1.0, (len(strengths), 1))
     courses *= amplitude / courses.max()
 
     largest = courses.max(axis=0)
