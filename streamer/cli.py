@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _DONE, _FAULT, _MISTAKE = 0, 1, 2
 _POLL_S = 0.2  # Windows delivers Ctrl-C only between two waits
+_STDERR = 2
 _SWITCH_S = 0.001  # a stage that waits for the interpreter waits no fifth of a frame
 
 _DESCRIPTION = """\
@@ -415,29 +416,30 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 def _quiet_native_code(enabled: bool) -> Iterator[None]:
     """Keep what MediaPipe and TensorFlow Lite print from C++ off the user's terminal.
 
-    They write to the file descriptor before any of their own settings is read. So the descriptor
-    leads nowhere for as long as the program runs, and Python's stderr moves to a copy of it.
+    They write to file descriptor 2 before any of their own settings is read. So it leads nowhere
+    for as long as the program runs, and Python's stderr moves to a copy of it.
     """
     python = sys.stderr
     try:
-        descriptor = python.fileno()
-        terminal = os.dup(descriptor)
-    except (AttributeError, OSError, ValueError):  # no terminal at all, or somebody captures it
+        terminal = os.dup(_STDERR)
+        shared = python.fileno() == _STDERR
+    except (AttributeError, OSError, ValueError):  # started without a terminal
         enabled = False
     if not enabled:
         yield
         return
+    if shared:
+        sys.stderr = open(  # noqa: SIM115 - closed below
+            os.dup(terminal), "w", encoding=python.encoding, errors="backslashreplace", buffering=1
+        )
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    python.flush()
-    sys.stderr = open(  # noqa: SIM115 - closed below
-        terminal, "w", encoding=python.encoding, errors="backslashreplace", buffering=1
-    )
-    os.dup2(nowhere, descriptor)
+    os.dup2(nowhere, _STDERR)
     os.close(nowhere)
     try:
         yield
     finally:
-        sys.stderr.flush()
-        os.dup2(terminal, descriptor)
-        sys.stderr.close()
-        sys.stderr = python
+        os.dup2(terminal, _STDERR)
+        os.close(terminal)
+        if shared:
+            sys.stderr.close()
+            sys.stderr = python
