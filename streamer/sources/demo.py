@@ -78,7 +78,7 @@ class DemoSource:
         fps = self._fps
         if not 0 < fps <= _FPS_LIMIT:
             raise SourceError(
-                f"The demo cannot run at {fps:g} frames a second; "
+                f"The demo cannot run at {fps:g} frames a second: "
                 f"choose a rate above 0 and up to {_FPS_LIMIT:g}."
             )
         duration_s = (
@@ -86,7 +86,7 @@ class DemoSource:
         )
         if not 0 < duration_s < math.inf:
             raise SourceError(
-                f"The demo cannot last {duration_s:g} s; choose a duration above 0 s."
+                f"The demo cannot last {duration_s:g} s: choose a duration above 0 s."
             )
         width, height = self._size()
         self._frames = max(1, round(duration_s * fps))
@@ -119,7 +119,7 @@ class DemoSource:
         if self._interrupted.is_set():
             raise SourceInterrupted
         if self._animator is None:
-            raise SourceError("The demo is not open; open it before reading.")
+            raise SourceError("The demo is not open: open it before reading.")
         if self._next >= self._frames:
             self._state = SourceState.ENDED
             return None
@@ -151,8 +151,7 @@ class DemoSource:
     def close(self) -> None:
         """Release the buffers; may be called more than once. The truth stays known."""
         self._animator = None
-        if self._state is not SourceState.ENDED:
-            self._state = SourceState.CLOSED
+        self._state = SourceState.CLOSED
 
     def _size(self) -> tuple[int, int]:
         width, height = self._options.width, self._options.height
@@ -164,7 +163,7 @@ class DemoSource:
         low, high = _SIZE_LIMITS
         if not (low <= width <= high and low <= height <= high):
             raise SourceError(
-                f"The demo cannot be drawn at {width} by {height}; "
+                f"The demo cannot be drawn at {width} by {height}: "
                 f"choose a width and height from {low} to {high} pixels."
             )
         return width, height
