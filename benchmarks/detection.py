@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -63,9 +64,9 @@ STATISTICS: Mapping[str, Callable[[Tally], float]] = {
     "precision": lambda t: t.precision,
     "recall": lambda t: t.recall,
     "false_alarms_per_min": lambda t: t.false_alarms_per_min,
-    "onset_median_s": lambda t: error_summary(t.onset_errors_s).median_s,
-    "apex_median_s": lambda t: error_summary(t.apex_errors_s).median_s,
-    "offset_median_s": lambda t: error_summary(t.offset_errors_s).median_s,
+    "onset_median_s": lambda t: _median_size(t.onset_errors_s),
+    "apex_median_s": lambda t: _median_size(t.apex_errors_s),
+    "offset_median_s": lambda t: _median_size(t.offset_errors_s),
 }
 
 
@@ -214,7 +215,7 @@ def run_all(tasks: Sequence[Task], jobs: int) -> list[Outcome]:
     context = multiprocessing.get_context("spawn")
     with (
         tqdm(total=sum(frames), unit=" frames", unit_scale=True, disable=None) as bar,
-        ProcessPoolExecutor(jobs, mp_context=context) as workers,
+        ProcessPoolExecutor(jobs, context, _silence) as workers,
     ):
         futures = {workers.submit(run_task, tasks[i]): i for i in queue}
         for future in as_completed(futures):
@@ -222,6 +223,11 @@ def run_all(tasks: Sequence[Task], jobs: int) -> list[Outcome]:
             results[i] = future.result()
             bar.update(frames[i])
     return [results[i] for i in range(len(tasks))]
+
+
+def _silence() -> None:
+    """Keep MediaPipe's notes on every graph off the progress bar; errors come by their future."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 # -- reports -------------------------------------------------------------------------------------
@@ -683,6 +689,10 @@ def _quality_json(row: Quality) -> dict[str, Any]:
 
 def _name(kind: EventKind | None) -> str:
     return kind.value if kind else "any"
+
+
+def _median_size(errors: Sequence[float]) -> float:
+    return float(np.median(np.abs(errors))) if errors else math.nan
 
 
 def _quantile(values: Sequence[float], percent: float) -> float:
