@@ -165,14 +165,13 @@ def _sides(stroke: Stroke, portrait: Portrait, points: Points) -> list[Points]:
     outwards = portrait.eye_axis  # towards the subject's left; the right side goes the other way
     upwards = np.array([outwards[1], -outwards[0]])
     reach = stroke.reach * portrait.inter_ocular_px
+    freedom = _away_from_skull(portrait, points) if stroke.slides else 1.0
     halves: list[Points] = []
     for line, sign in ((stroke.right, -1.0), (stroke.left, 1.0)):
         if line:
             across = stroke.out * sign * outwards if stroke.left else 0.0
             distance = distance_to_polyline(points, portrait.landmarks[list(line), :2])
-            falloff = np.exp(-0.5 * (distance / reach) ** 2)
-            if stroke.slides:
-                falloff = falloff * _away_from_skull(portrait, points)
+            falloff = freedom * np.exp(-0.5 * (distance / reach) ** 2)
             halves.append(falloff[..., None] * (across + stroke.up * upwards))
     return halves
 

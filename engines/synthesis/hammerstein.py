@@ -8,6 +8,7 @@ tissue follows with the inertia of a damped second-order system.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,13 +45,14 @@ class Hammerstein:
         Returns:
             (..., N) displacement; a lasting activation of 1 settles at 1.
         """
-        from scipy.signal import cont2discrete, lfilter  # noqa: PLC0415 - slow to import
+        from scipy.signal import lfilter  # noqa: PLC0415 - slow to import
 
-        square = self.frequency**2
-        system = ([square], [1.0, 2.0 * self.damping * self.frequency, square])
-        numerator, denominator, _ = cont2discrete(system, step, method="zoh")
-        drive = np.clip(activation, 0.0, 1.0) ** self.exponent
-        displacement: Course = lfilter(numerator.ravel(), denominator, drive)
+        # With real poles a second-order system is two first-order lags in a row.
+        spread = math.sqrt(self.damping**2 - 1)
+        displacement: Course = np.clip(activation, 0.0, 1.0) ** self.exponent
+        for rate in (self.damping - spread, self.damping + spread):
+            kept = math.exp(-self.frequency * rate * step)
+            displacement = lfilter([1 - kept], [1.0, -kept], displacement)
         return displacement
 
 

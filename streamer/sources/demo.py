@@ -18,6 +18,7 @@ DEFAULT_DURATION_S = 60.0
 
 _FPS_LIMIT = 10_000.0
 _SIZE_LIMITS = (64, 8192)
+_FIRST_PICTURE_S = 0.01  # time to draw it before the clock starts
 _LONGEST_SLEEP_S = 0.1
 
 
@@ -172,7 +173,7 @@ class DemoSource:
         """Number of pictures whose time has passed while nobody read."""
         now = time.perf_counter()
         if self._next == 0:
-            self._started_s = now + 1 / self._fps  # time to draw the first picture
+            self._started_s = now + _FIRST_PICTURE_S
             return 0
         due = (now - self._started_s) * self._fps
         if due <= self._next + 1:

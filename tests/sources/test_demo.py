@@ -181,12 +181,12 @@ def test_the_end_is_the_end() -> None:
 
 
 def test_a_waiting_read_can_be_interrupted() -> None:
-    source, _, out = opened(realtime=True, fps=0.01, duration_s=1000.0)
+    source, _, out = opened(realtime=True, fps=0.1, duration_s=30.0)
     ended = threading.Event()
 
     def read() -> None:
         with pytest.raises(SourceInterrupted):
-            source.read(out)
+            frames(source, out)
         ended.set()
 
     reader = threading.Thread(target=read, daemon=True)
