@@ -13,6 +13,7 @@ from engines.motion.tvl1 import TvL1Flow
 from engines.recognition.ststnet.representation import (
     CROP_X,
     CROP_Y,
+    WINDOW,
     flow_picture,
     mirror,
     standardise,
@@ -38,7 +39,7 @@ seeds = st.integers(0, 10_000)
 @given(seeds)
 @settings(max_examples=25, deadline=None)
 def test_a_live_picture_and_its_published_form_are_the_same_input(seed: int) -> None:
-    picture = flow_picture(smooth_flow(seed))
+    picture = flow_picture(smooth_flow(seed)[WINDOW])
     live, published = standardise(picture[None]), standardise(as_published(picture)[None])
     assert np.abs(live - published).max() < 0.05  # 8 bits: half a grey level of ~ 30 a deviation
 
@@ -51,7 +52,9 @@ def test_amplitude_and_head_shift_do_not_matter(
     flow = smooth_flow(seed)
     changed = (flow * np.float32(amplitude) + np.float32([dx, dy])).astype(np.float32)
     np.testing.assert_allclose(
-        standardise(flow_picture(changed)[None]), standardise(flow_picture(flow)[None]), atol=2e-2
+        standardise(flow_picture(changed[WINDOW])[None]),
+        standardise(flow_picture(flow[WINDOW])[None]),
+        atol=2e-2,
     )
 
 
@@ -60,14 +63,16 @@ def test_amplitude_and_head_shift_do_not_matter(
 def test_a_mirrored_flow_gives_the_mirrored_picture(seed: int) -> None:
     flow = smooth_flow(seed)
     mirrored = np.ascontiguousarray(flow[:, ::-1] * np.float32([-1, 1]))
-    planes = standardise(flow_picture(flow)[None])
-    np.testing.assert_allclose(standardise(flow_picture(mirrored)[None]), mirror(planes), atol=1e-4)
+    planes = standardise(flow_picture(flow[WINDOW])[None])
+    np.testing.assert_allclose(
+        standardise(flow_picture(mirrored[WINDOW])[None]), mirror(planes), atol=1e-4
+    )
 
 
 @given(seeds)
 @settings(max_examples=10, deadline=None)
 def test_mirroring_twice_changes_nothing(seed: int) -> None:
-    planes = standardise(flow_picture(smooth_flow(seed))[None])
+    planes = standardise(flow_picture(smooth_flow(seed)[WINDOW])[None])
     np.testing.assert_array_equal(mirror(mirror(planes)), planes)
 
 
@@ -78,18 +83,18 @@ def test_the_crop_is_symmetrical_and_inside_the_face() -> None:
 
 
 def test_every_channel_has_median_zero_and_deviation_one() -> None:
-    planes = standardise(np.stack([flow_picture(smooth_flow(seed)) for seed in range(4)]))
+    planes = standardise(np.stack([flow_picture(smooth_flow(seed)[WINDOW]) for seed in range(4)]))
     np.testing.assert_allclose(np.median(planes, (2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(planes.std((2, 3)), 1, atol=1e-4)
 
 
 def test_no_motion_is_all_zeros() -> None:
-    planes = standardise(flow_picture(np.zeros((SIZE, SIZE, 2), np.float32))[None])
+    planes = standardise(flow_picture(np.zeros((SIZE, SIZE, 2), np.float32)[WINDOW])[None])
     assert not planes.any()
 
 
 def test_one_picture_does_not_touch_another() -> None:
-    pictures = np.stack([flow_picture(smooth_flow(seed)) for seed in range(3)])
+    pictures = np.stack([flow_picture(smooth_flow(seed)[WINDOW]) for seed in range(3)])
     alone = [standardise(picture[None])[0] for picture in pictures]
     np.testing.assert_array_equal(standardise(pictures), alone)
 
@@ -136,8 +141,10 @@ def corner_lift(amplitude: float) -> np.ndarray:
 
 def test_a_mirrored_face_gives_the_mirrored_picture(face: np.ndarray) -> None:
     flow, apex = TvL1Flow(), displaced(face, corner_lift(1.5))
-    planes = standardise(flow_picture(flow(face, apex))[None])
-    mirrored = standardise(flow_picture(flow(face[:, ::-1].copy(), apex[:, ::-1].copy()))[None])
+    planes = standardise(flow_picture(flow(face, apex)[WINDOW])[None])
+    mirrored = standardise(
+        flow_picture(flow(face[:, ::-1].copy(), apex[:, ::-1].copy())[WINDOW])[None]
+    )
     for channel in range(3):
         correlation = np.corrcoef(mirror(planes)[0, channel].ravel(), mirrored[0, channel].ravel())
         assert correlation[0, 1] > 0.97

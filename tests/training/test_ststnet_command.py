@@ -97,3 +97,20 @@ def test_the_real_data_are_what_the_representation_assumes() -> None:
     assert smile[1, 16:21, 5:9].mean() < -0.3
     assert smile[1, 16:21, 19:23].mean() < -0.3
     assert brows[1, 2:6, 4:24].mean() < -0.5
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not REAL_DATA.exists(), reason=f"no data set in {REAL_DATA}")
+def test_the_third_channel_of_the_real_data_is_optical_strain() -> None:
+    data = load_composite3(REAL_DATA)
+    correlations = []
+    for picture in data.pictures.astype(np.float64):
+        u_y, u_x = np.gradient(picture[..., 0])
+        v_y, v_x = np.gradient(picture[..., 1])
+        strain = picture[..., 2]
+        # Scales of u and v are lost, so the terms of the squared norm are weighted by a fit.
+        terms = np.stack([u_x**2, v_y**2, u_y**2, v_x**2, u_y * v_x, np.ones_like(u_x)], axis=-1)
+        weights = np.linalg.lstsq(terms.reshape(-1, 6), strain.ravel() ** 2, rcond=None)[0]
+        fitted = np.sqrt(np.maximum(terms @ weights, 0))
+        correlations.append(np.corrcoef(fitted.ravel(), strain.ravel())[0, 1])
+    assert np.median(correlations) > 0.85

@@ -14,7 +14,12 @@ from pydantic import BaseModel, ConfigDict
 from engines.errors import EngineError
 from engines.motion.tvl1 import TvL1Flow
 from engines.recognition.base import EventClip, Recognition
-from engines.recognition.ststnet.representation import PREPROCESSING, flow_picture, standardise
+from engines.recognition.ststnet.representation import (
+    PREPROCESSING,
+    WINDOW,
+    flow_picture,
+    standardise,
+)
 
 MODEL_FILE = "ststnet.onnx"
 MANIFEST_FILE = "ststnet.json"
@@ -100,7 +105,9 @@ class StstnetRecognizer:
             The most probable class and calibrated probabilities. A clip without any motion gives
             the network's answer to nothing; such an event never reaches recognition.
         """
-        flow = self._flow(_steady(clip, clip.onset), _steady(clip, clip.apex))
+        flow = self._flow(
+            steady_face(clip, clip.onset)[WINDOW], steady_face(clip, clip.apex)[WINDOW]
+        )
         planes = standardise(flow_picture(flow)[np.newaxis])
         (output,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: planes})
         probabilities = output[0].astype(np.float64)
@@ -123,8 +130,16 @@ def _read_manifest(path: Path) -> Manifest:
         raise EngineError(f"The recogniser's manifest {path} is corrupt; {_REMEDY}.") from error
 
 
-def _steady(clip: EventClip, position: int) -> npt.NDArray[np.float32]:
-    """Mean face around a position of the clip, (128, 128) float32."""
+def steady_face(clip: EventClip, position: int) -> npt.NDArray[np.float32]:
+    """Average the faces around a position of a clip against sensor noise.
+
+    Args:
+        clip: An event's faces.
+        position: Position in the clip.
+
+    Returns:
+        (128, 128) float32, the mean over the frames within `STEADY_S`.
+    """
     near = np.abs(clip.times_s - clip.times_s[position]) <= STEADY_S
     mean: npt.NDArray[np.float32] = clip.faces[near].mean(axis=0, dtype=np.float32)
     return mean

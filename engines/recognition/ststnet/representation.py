@@ -34,6 +34,9 @@ PREPROCESSING = {
 }
 """What a model must have been trained on to be fed by this file; kept in its manifest."""
 
+WINDOW = (slice(8, 128), slice(14, 114))
+"""Rows and columns of the canonical face in which flow is computed: the crop and a margin."""
+
 STILL = 1e-4
 """Standard deviation below which a channel holds no motion (pixels; pixels per pixel)."""
 
@@ -42,13 +45,17 @@ def flow_picture(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Bring the flow of a canonical face to the geometry of the training data.
 
     Args:
-        flow: (128, 128, 2) float32 onset→apex flow in canonical pixels.
+        flow: (120, 100, 2) float32 onset→apex flow of the face's `WINDOW` in canonical pixels.
 
     Returns:
         (28, 28, 3) float32: u and v in canonical pixels, strain in pixels per pixel.
     """
     fields = np.dstack([flow, optical_strain(flow)])
-    crop = np.ascontiguousarray(fields[CROP_Y[0] : CROP_Y[1], CROP_X[0] : CROP_X[1]])
+    rows, columns = (
+        slice(first - window.start, last - window.start)
+        for (first, last), window in zip((CROP_Y, CROP_X), WINDOW, strict=True)
+    )
+    crop = np.ascontiguousarray(fields[rows, columns])
     picture = cv2.resize(crop, (PICTURE_SIZE, PICTURE_SIZE), interpolation=cv2.INTER_AREA)
     return picture.astype(np.float32)
 
