@@ -80,7 +80,7 @@ class FaceAnimator:
 
         self._margin = math.ceil(0.25 * span) + 2
         self._canvas = self._draw_canvas(portrait.image)
-        self._place_grid()
+        self._place_grid(portrait)
         self._fields = self._build_fields(portrait)
         self._eyes = [_EyePatch(portrait, lids, self) for lids in (RIGHT_EYE, LEFT_EYE)]
         self._picture = self._draw_still()
@@ -157,7 +157,7 @@ class FaceAnimator:
             cv2.convertScaleAbs(canvas, alpha=(_WHITE - _BLACK) / 255.0, beta=_BLACK), np.uint8
         )
 
-    def _place_grid(self) -> None:
+    def _place_grid(self, portrait: Portrait) -> None:
         """Choose the moving part of the picture and the coarse grid over it."""
         width, height = self._size
         span = self.inter_ocular_px
@@ -188,8 +188,10 @@ class FaceAnimator:
         fade = np.clip(beyond / _FADE, 0.0, 1.0)
         weight = 1 - fade * fade * (3 - 2 * fade)
         across, down = np.moveaxis(self._grid - self._pivot, -1, 0)
-        zero = np.zeros_like(across)
-        basis = [(across, down), (down, -across), (zero + 1, zero), (zero, zero + 1)]
+        zero, one = np.zeros_like(across), np.ones_like(across)
+        relief = -span * _relief(portrait, self.to_portrait(self._grid))
+        basis = [(across, down), (down, -across), (one, zero), (zero, one)]
+        basis += [(relief, zero), (zero, relief)]
         self._head_basis = [
             np.ascontiguousarray(np.stack(pair, axis=-1) * weight[..., None], np.float32)
             for pair in basis
@@ -199,19 +201,16 @@ class FaceAnimator:
         self._shift = np.empty_like(self._still)
         self._moved = np.empty_like(self._still)
 
-    def _build_fields(self, portrait: Portrait) -> Mapping[int | str, Field]:
+    def _build_fields(self, portrait: Portrait) -> Mapping[int, Field]:
         """Where the picture comes from when a unit is displaced by one inter-ocular distance."""
         points = self.to_portrait(self._grid)
         rng = np.random.default_rng([self._scenario.seed, 6])
         fade = self._weight[..., None]
-        fields: dict[int | str, Field] = {}
+        fields: dict[int, Field] = {}
         for unit in ACTION_UNITS:
             right, left = 1 + _ASYMMETRY * rng.uniform(-1, 1, 2)
             field = displacement_field(unit, portrait, points, (float(right), float(left)))
             fields[unit] = np.asarray(-self.inter_ocular_px * field * fade, np.float32)
-        depth = _relief(portrait, points)[..., None] * fade * -self.inter_ocular_px
-        fields["yaw"] = np.asarray(depth * (1.0, 0.0), np.float32)
-        fields["pitch"] = np.asarray(depth * (0.0, 1.0), np.float32)
         return fields
 
     def to_portrait(self, points: Points) -> Points:
@@ -252,19 +251,18 @@ class FaceAnimator:
 
     def _update_map(self, state: FaceState) -> None:
         """Find the place on the canvas that every pixel of the moving part shows."""
-        to_rest = _to_rest(state.head, self._pivot, self.inter_ocular_px)
-        moved, basis = self._moved, self._head_basis
+        head = state.head
+        to_rest = _to_rest(head, self._pivot, self.inter_ocular_px)
+        moved = self._moved
         np.copyto(moved, self._still)
-        coefficients = (to_rest[0, 0] - 1, to_rest[0, 1], *self._offset(to_rest))
-        for coefficient, field in zip(coefficients, basis, strict=True):
+        turn = (to_rest[0, 0] - 1, to_rest[0, 1], *self._offset(to_rest), head.yaw, head.pitch)
+        for coefficient, field in zip(turn, self._head_basis, strict=True):
             if coefficient:
                 cv2.scaleAdd(field, _SUPERSAMPLING * coefficient, moved, moved)
-
-        displaced = [(key, value) for key, value in self._displaced(state) if value]
-        if displaced:
+        if state.action_units:
             self._shift[:] = 0.0
-            for key, value in displaced:
-                cv2.scaleAdd(self._fields[key], _SUPERSAMPLING * value, self._shift, self._shift)
+            for unit, value in state.action_units:
+                cv2.scaleAdd(self._fields[unit], _SUPERSAMPLING * value, self._shift, self._shift)
             # Muscles sit on the head: their fields go where the head goes.
             moved += cv2.warpAffine(
                 self._shift,
@@ -281,11 +279,6 @@ class FaceAnimator:
         if state.closure or state.gaze != (0.0, 0.0):
             for eye in self._eyes:
                 eye.add_shift(self._map, self._box, to_rest, state)
-
-    @staticmethod
-    def _displaced(state: FaceState) -> list[tuple[int | str, float]]:
-        units: list[tuple[int | str, float]] = list(state.action_units)
-        return [*units, ("yaw", state.head.yaw), ("pitch", state.head.pitch)]
 
     def _offset(self, to_rest: npt.NDArray[np.float64]) -> tuple[float, float]:
         """Shift of the pivot from the picture to the head at rest."""
@@ -318,16 +311,16 @@ class _EyePatch:
     ) -> None:
         span = animator.inter_ocular_px
         outline = animator.landmarks[list(lids[0] + lids[1])]
-        low = np.floor(outline.min(axis=0) - (0.02 * span, (LID_HEIGHT + 0.02) * span))
-        high = np.ceil(outline.max(axis=0) + 0.02 * span)
+        edge = 0.02 * span
+        low = np.floor(outline.min(axis=0) - (edge, LID_HEIGHT * span + edge))
+        high = np.ceil(outline.max(axis=0) + edge)
         x, y = (np.arange(a, b + 1) for a, b in zip(low, high, strict=True))
         points = np.stack(np.meshgrid(x, y), axis=-1)
         self._eye = Eye(portrait, lids, animator.to_portrait(points))
         self._unit = np.float32(_SUPERSAMPLING * span)
         self._corner = low.tolist()
-        self._centre = ((low + high) / 2).tolist()
-        # Room for the head's rotation and scale.
-        self._half = ((high - low) / 2 * 1.05 + 2).tolist()
+        self._lid = _place(low, high)
+        self._opening = _place(outline.min(axis=0) - edge, high)
 
     def add_shift(
         self,
@@ -337,12 +330,13 @@ class _EyePatch:
         state: FaceState,
     ) -> None:
         (cosine, sine, x0), (_, _, y0) = to_rest.tolist()
-        # Where the middle of the eye is now.
-        x, y = self._centre[0] - x0, self._centre[1] - y0
+        # Where the eye is now; without a blink its opening is enough.
+        middle, half = self._lid if state.closure else self._opening
+        x, y = middle[0] - x0, middle[1] - y0
         square = cosine * cosine + sine * sine
         x, y = (cosine * x - sine * y) / square, (sine * x + cosine * y) / square
-        left, right = max(int(x - self._half[0]), box[0]), min(int(x + self._half[0]) + 1, box[2])
-        top, bottom = max(int(y - self._half[1]), box[1]), min(int(y + self._half[1]) + 1, box[3])
+        left, right = max(int(x - half[0]), box[0]), min(int(x + half[0]) + 1, box[2])
+        top, bottom = max(int(y - half[1]), box[1]), min(int(y + half[1]) + 1, box[3])
         if right <= left or bottom <= top:
             return
         start_x = cosine * left + sine * top + x0 - self._corner[0]
@@ -356,6 +350,11 @@ class _EyePatch:
         shift = self._eye.source_shift(np.asarray(shape, np.float32), state.closure, state.gaze)
         shift *= self._unit
         sources[top - box[1] : bottom - box[1], left - box[0] : right - box[0]] += shift
+
+
+def _place(low: Points, high: Points) -> tuple[list[float], list[float]]:
+    """Middle and half size of a box, with room for the head's rotation and scale."""
+    return ((low + high) / 2).tolist(), ((high - low) / 2 * 1.05 + 2).tolist()
 
 
 def _to_rest(head: HeadPose, pivot: Points, span: float) -> npt.NDArray[np.float64]:
