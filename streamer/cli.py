@@ -258,7 +258,7 @@ def _overlay(tree: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
 
 def _run_headless(config: GlintConfig, folder: Path | None) -> int:
     # Imported here: the engines take seconds to load, --help and a wrong option need none of it.
-    from streamer.session import build_pipeline
+    from streamer.session import build_pipeline  # noqa: PLC0415
 
     progress = ProgressSink(bar=sys.stderr.isatty())
     pipeline = _with_folder(build_pipeline, config, [progress], folder)
@@ -282,16 +282,16 @@ def _run_headless(config: GlintConfig, folder: Path | None) -> int:
 
 
 def _run_dashboard(config: GlintConfig, folder: Path | None) -> int:
-    from streamer.dashboard.access import check_bind
+    from streamer.dashboard.access import check_bind  # noqa: PLC0415
 
     dashboard = config.dashboard
     login = _login()
     check_bind(dashboard.host, login)
 
-    from streamer.dashboard.app import DashboardServer
-    from streamer.dashboard.live_session import LiveSession
-    from streamer.dashboard.sink import DashboardSink
-    from streamer.session import build_pipeline
+    from streamer.dashboard.app import DashboardServer  # noqa: PLC0415
+    from streamer.dashboard.live_session import LiveSession  # noqa: PLC0415
+    from streamer.dashboard.sink import DashboardSink  # noqa: PLC0415
+    from streamer.session import build_pipeline  # noqa: PLC0415
 
     folders = _folders(folder)
     view = DashboardSink()

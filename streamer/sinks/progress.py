@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -36,7 +37,7 @@ class ProgressSink:
         if self._wanted and session.source.frames:
             self._bar = _Bar(
                 total=session.source.frames,
-                desc=session.source.name,
+                desc=Path(session.source.name).name,
                 unit=" frames",
                 dynamic_ncols=True,
                 leave=False,

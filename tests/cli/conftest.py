@@ -13,11 +13,12 @@ from engines.synthesis import FaceAnimator, Portrait, Scenario, ScenarioConfig
 
 ROOT = Path(__file__).parents[2]
 FPS = 60.0
+SECONDS = 4.0
 
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five seconds of strong scripted expressions."""
+    """Four seconds of strong scripted expressions."""
     path = tmp_path_factory.mktemp("clip") / "clip.avi"
     scenario = Scenario(
         ScenarioConfig(
@@ -31,12 +32,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
             macro_duration_s=(0.7, 1.0),
         ),
         seed=3,
-        duration_s=5.0,
+        duration_s=SECONDS,
     )
     animator = FaceAnimator(Portrait.astronaut(), scenario, 480, 360)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (480, 360))
     image = np.empty((360, 480, 3), np.uint8)
-    for index in range(int(5.0 * FPS)):
+    for index in range(int(SECONDS * FPS)):
         animator.render(index / FPS, image, index)
         writer.write(image)
     writer.release()
