@@ -27,17 +27,21 @@ def view(snapshot: Snapshot) -> dict[str, Any]:
     points = snapshot.points
     finite = [p for p in points if p.face and math.isfinite(p.score)]
     top = _round_up(max((max(p.score, p.threshold) for p in finite), default=1.0))
-    found = (_event_span(event, snapshot.now_s, begin) for event in snapshot.events)
-    spans = [span for span in found if span][:_MAX_SPANS]
+    events = (e for e in snapshot.events if e.offset_s is None or e.offset_s >= begin)
+    spans = [_event_span(event, snapshot.now_s, begin) for event in events][:_MAX_SPANS]
     lanes = [
         {"name": "Micro", "spans": [s for s in spans if s["lane"] is EventKind.MICRO]},
         {"name": "Macro", "spans": [s for s in spans if s["lane"] is EventKind.MACRO]},
     ]
     truth = None if snapshot.session is None else snapshot.session.truth
     if truth is not None:
-        shown = [_truth_span(item, snapshot.now_s, begin) for item in truth]
-        lanes.append({"name": "Truth", "spans": [s for s in shown if s][-_MAX_SPANS:]})
-    score = _path(points, begin, lambda point: point.score, top)
+        # What is to come is not given away.
+        past = [t for t in truth if t["onset_s"] <= snapshot.now_s and t["offset_s"] >= begin]
+        shown = [_truth_span(item, snapshot.now_s, begin) for item in past[-_MAX_SPANS:]]
+        lanes.append({"name": "Truth", "spans": shown})
+    runs = list(_runs(points))
+    score = _lines(runs, begin, lambda point: point.score, top)
+    threshold = _lines(runs, begin, lambda point: point.threshold, top)
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -45,9 +49,9 @@ def view(snapshot: Snapshot) -> dict[str, Any]:
         "bands": spans,
         "blind": _stretches([p for p in points if not p.face], begin, "no face"),
         "losses": _stretches([p for p in points if p.lost], begin, "frames lost"),
-        "score": score,
-        "area": _area(points, begin, top),
-        "threshold": _path(points, begin, lambda point: point.threshold, top),
+        "score": "".join(f"M{line}" for line in score),
+        "area": "".join(_under(line) for line in score),
+        "threshold": "".join(f"M{line}" for line in threshold),
         "top": f"{top:g}",
         "ticks": _ticks(begin),
         "points": len(finite),
@@ -65,18 +69,15 @@ def clock(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
-def _event_span(event: Event, now_s: float, begin: float) -> dict[str, Any] | None:
+def _event_span(event: Event, now_s: float, begin: float) -> dict[str, Any]:
     end = now_s if event.offset_s is None else event.offset_s
     open_ = event.state in (EventState.TENTATIVE, EventState.CONFIRMED)
     # Until its offset is known, an event is shown as what it has lasted for.
     kind = event.kind or (EventKind.MICRO if end - event.onset_s <= 0.5 else EventKind.MACRO)
-    span = _span(event.onset_s, end, begin)
-    if span is None:
-        return None
     named = f", {event.emotion}" if event.emotion else ""
     title = f"#{event.id} {kind.value}{named}, {event.onset_s:.2f} to {end:.2f} s"
     return {
-        **span,
+        **_span(event.onset_s, end, begin),
         "lane": kind,
         "open": open_,
         "colour": colour_of(event.emotion),
@@ -84,21 +85,15 @@ def _event_span(event: Event, now_s: float, begin: float) -> dict[str, Any] | No
     }
 
 
-def _truth_span(item: Mapping[str, Any], now_s: float, begin: float) -> dict[str, Any] | None:
+def _truth_span(item: Mapping[str, Any], now_s: float, begin: float) -> dict[str, Any]:
     onset, offset = float(item["onset_s"]), float(item["offset_s"])
-    if onset > now_s:  # what is to come is not given away
-        return None
-    span = _span(onset, min(offset, now_s), begin)
-    if span is None:
-        return None
     emotion = item.get("emotion")
     title = f"{item.get('kind', '')} {emotion or ''}, {onset:.2f} to {offset:.2f} s"
+    span = _span(onset, min(offset, now_s), begin)
     return {**span, "open": False, "colour": colour_of(emotion), "title": title}
 
 
-def _span(start: float, end: float, begin: float) -> dict[str, float] | None:
-    if end < begin:
-        return None
+def _span(start: float, end: float, begin: float) -> dict[str, float]:
     left = _percent(max(start, begin), begin)
     width = max(_percent(end, begin) - left, _MIN_WIDTH)
     return {"left": round(min(left, 100 - width), 2), "width": round(width, 2)}
@@ -112,8 +107,9 @@ def _stretches(points: Sequence[TimelinePoint], begin: float, title: str) -> lis
             spans[-1] = (spans[-1][0], point.time_s)
         else:
             spans.append((point.time_s, point.time_s))
-    found = [_span(start, end + STEP_S, begin) for start, end in spans[-_MAX_SPANS:]]
-    return [{**span, "title": title} for span in found if span]
+    return [
+        {**_span(start, end + STEP_S, begin), "title": title} for start, end in spans[-_MAX_SPANS:]
+    ]
 
 
 def _runs(points: Iterable[TimelinePoint]) -> Iterable[list[TimelinePoint]]:
@@ -130,35 +126,28 @@ def _runs(points: Iterable[TimelinePoint]) -> Iterable[list[TimelinePoint]]:
         yield run
 
 
-def _path(
-    points: Sequence[TimelinePoint],
+def _lines(
+    runs: Iterable[Sequence[TimelinePoint]],
     begin: float,
     value: Callable[[TimelinePoint], float],
     top: float,
-) -> str:
-    runs = (
-        "L".join(f"{_x(p, begin):.1f} {_y(value(p), top):.1f}" for p in run)
-        for run in _runs(points)
-    )
-    return "".join(f"M{run}" for run in runs)
-
-
-def _area(points: Sequence[TimelinePoint], begin: float, top: float) -> str:
-    shapes = []
-    for run in _runs(points):
-        line = "L".join(f"{_x(p, begin):.1f} {_y(p.score, top):.1f}" for p in run)
-        shapes.append(
-            f"M{_x(run[0], begin):.1f} {HEIGHT}L{line}L{_x(run[-1], begin):.1f} {HEIGHT}Z"
+) -> list[str]:
+    """Return the coordinates of each run as the inside of a path."""
+    across, down = WIDTH / HISTORY_S, HEIGHT / top
+    return [
+        "L".join(
+            f"{(p.time_s - begin) * across:.1f} {min(max(HEIGHT - value(p) * down, 0), HEIGHT):.1f}"
+            for p in run
         )
-    return "".join(shapes)
+        for run in runs
+    ]
 
 
-def _x(point: TimelinePoint, begin: float) -> float:
-    return (point.time_s - begin) / HISTORY_S * WIDTH
-
-
-def _y(value: float, top: float) -> float:
-    return HEIGHT * (1 - min(max(value / top, 0.0), 1.0))
+def _under(line: str) -> str:
+    """Close a line at the bottom."""
+    first, _, _ = line.partition(" ")
+    last, _, _ = line.rpartition("L")[2].partition(" ")
+    return f"M{first} {HEIGHT}L{line}L{last} {HEIGHT}Z"
 
 
 def _percent(time_s: float, begin: float) -> float:
