@@ -47,7 +47,7 @@ def view(snapshot: Snapshot) -> dict[str, Any]:
         "height": HEIGHT,
         "lanes": lanes,
         "bands": spans,
-        "blind": _stretches([p for p in points if not p.face], begin, "no face"),
+        "blind": _stretches([p for p in points if not p.face], begin, "not measured"),
         "losses": _stretches([p for p in points if p.lost], begin, "frames lost"),
         "score": "".join(f"M{line}" for line in score),
         "area": "".join(_under(line) for line in score),

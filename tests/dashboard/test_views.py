@@ -125,8 +125,8 @@ def test_panels_stay_small_however_long_the_session(
         for n in range(1200)
     )
     sink.open(replace(info, truth=truth))
-    for step in range(3600 * 20):
-        sink.on_frame(frame(step / 20, 10 * math.sin(step), gap_before=step % 2))
+    for step in range(70 * 20):  # the end of an hour
+        sink.on_frame(frame(3530 + step / 20, 10 * math.sin(step), gap_before=step % 2))
     for number in range(1200):
         sink.on_event(scripted(number))
     notes = tuple(f"Note number {n} of this long session." for n in range(100))
