@@ -146,7 +146,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tree
     except OSError as error:
         reason = error.strerror or "unreadable"
         raise ConfigError(

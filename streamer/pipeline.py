@@ -166,7 +166,7 @@ class Pipeline:
     def set_threshold_factor(self, factor: float) -> None:
         """Change the factor of the running threshold from the next frame on."""
         if hasattr(self._spotter, "threshold_factor"):
-            self._spotter.threshold_factor = factor
+            setattr(self._spotter, "threshold_factor", factor)  # noqa: B010 - not all have one
 
     def frame_image(self, index: int) -> Image | None:
         """Return a copy of the captured picture of a frame; None when it has left the ring."""

@@ -144,7 +144,8 @@ class FrameRing(Generic[PayloadT]):
             if self._closed:
                 return None
             self._oldest = max(self._oldest, doomed + 1)
-            return self._images[self._head % self.capacity]
+            picture: Image = self._images[self._head % self.capacity]
+            return picture
 
     def publish(self, frame: Frame, payload: PayloadT) -> None:
         """Make the claimed slot readable.

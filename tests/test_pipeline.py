@@ -1,4 +1,4 @@
-"""The pipeline's promises: every frame analysed or its loss told, an orderly end, no thread left."""
+"""The pipeline: every frame analysed or its loss told, an orderly end, no thread left."""
 
 import math
 import threading
@@ -76,7 +76,7 @@ class PassThrough:
     """An aligner for pictures that are canonical already."""
 
     name, version = "pass-through", "1"
-    mesh = np.random.default_rng(0).uniform(20, 108, (468, 2)).astype(np.float32)
+    mesh = np.random.default_rng(0).uniform(20, 108, (468, 3)).astype(np.float32)
 
     def open(self) -> None: ...
 

@@ -1,1 +1,1 @@
-
+"""Motion of a face: the canonical picture, optical flow, regions and their displacement."""

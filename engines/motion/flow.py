@@ -41,7 +41,7 @@ class DisFlow:
     name = "dis"
 
     def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._dis.setFinestScale(1)
         self._dis.setPatchSize(8)
         self._dis.setPatchStride(6)
@@ -52,7 +52,7 @@ class DisFlow:
 
     def __call__(self, before: Face, after: Face) -> FlowField:
         """Return the flow; see `OpticalFlow`."""
-        flow: FlowField = self._dis.calc(before, after, None)  # type: ignore[call-overload,assignment]
+        flow: FlowField = self._dis.calc(before, after, None)  # type: ignore[call-overload]
         return flow
 
 
@@ -63,7 +63,7 @@ class FarnebackFlow:
 
     def __call__(self, before: Face, after: Face) -> FlowField:
         """Return the flow; see `OpticalFlow`."""
-        flow: FlowField = cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload,assignment]
+        flow: FlowField = cv2.calcOpticalFlowFarneback(  # type: ignore[call-overload]
             before, after, None, 0.5, 3, 15, 5, 7, 1.5, 0
         )
         return flow

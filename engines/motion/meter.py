@@ -78,7 +78,7 @@ class MotionMeter:
             gap_before: Frames lost right before this one.
             face: (128, 128) uint8 canonical face; None when there is none.
             epoch: Alignment epoch; a new one starts measurement anew.
-            mesh: (468, 2) float32 canonical landmarks; needed with a face.
+            mesh: (468, 3) float32 canonical landmarks with depth; needed with a face.
             head_speed: Head motion in inter-ocular distances a second.
 
         Returns:
@@ -115,11 +115,13 @@ class MotionMeter:
     # -- measurement -------------------------------------------------------------------------
 
     def _regions(self, cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """(R + 2, 2) motion of the regions and the eyes, the nose bridge's subtracted."""
+        """(R + 2, 2) motion of the regions and the eyes, the head's part subtracted."""
         assert self._weights is not None
-        means = self._weights.matrix @ cells.reshape(-1, 2)
+        means = self._weights.all_rows @ cells.reshape(-1, 2)
         means *= np.float32(1 / INTER_OCULAR_PX)
-        return means[:-1] - means[-1]
+        head = self._weights.head @ means[_R + 2 :].ravel()
+        moved: npt.NDArray[np.float32] = means[: _R + 2] - head.reshape(-1, 2)
+        return moved
 
     def _measure_strain(self, cells: npt.NDArray[np.float32]) -> None:
         """Mean magnitude of the optical strain tensor (Shreve et al. 2011) of each region."""
@@ -169,7 +171,11 @@ class MotionMeter:
         delta_s: float,
         moved: npt.NDArray[np.float32],
     ) -> None:
-        """Renew the reference in a still moment, or when it is too old."""
+        """Renew the reference in a still and neutral moment, or when it is far too old.
+
+        Never at the height of an expression: flow reads large displacements a little short, and
+        the way back from there would be read in full.
+        """
         config = self._config
         speed = float(np.abs(self._velocity).max()) / delta_s if delta_s > 0 else math.inf
         if speed > config.still_speed:
@@ -178,7 +184,8 @@ class MotionMeter:
             self._still_since = time_s
         age = time_s - self._reference_s
         still = time_s - self._still_since >= config.delta_s
-        if (still and age >= config.reference_s) or age >= config.reference_limit_s:
+        neutral = float(np.abs(moved[:_R] - self._carried[:_R]).max()) <= config.neutral_iod
+        if (still and neutral and age >= config.reference_s) or age >= config.reference_limit_s:
             self._carried = moved.copy()
             self._renew(face, mesh, time_s)
 

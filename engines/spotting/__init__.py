@@ -1,1 +1,1 @@
-
+"""Spotting: where in the stream is an expression?"""

@@ -79,8 +79,11 @@ class Spotter(Protocol):
 
     name: str
     version: str
-    look_ahead_s: float
-    """Seconds after an apex that pass before it is confirmed."""
+
+    @property
+    def look_ahead_s(self) -> float:
+        """Seconds after an apex that pass before it is confirmed."""
+        ...
 
     def push(self, sample: MotionSample) -> SpotterOutput:
         """Take the next frame; samples come in order of `time_s`."""

@@ -35,19 +35,37 @@ class FlowSpotterConfig(BaseModel):
         0.06, gt=0, le=0.5, description="An apex is confirmed when nothing exceeds it this long."
     )
     fall_to: float = Field(
-        0.15, gt=0, lt=1, description="Share of the apex at which the interval ends, noise allowing."
+        0.2, gt=0, lt=1, description="Share of the apex at which the interval ends, noise allowing."
+    )
+    rest_share: float = Field(
+        0.7, gt=0, lt=1, description="Share of the threshold below which a face is at rest."
+    )
+    strong_share: float = Field(
+        1.2, gt=1, description="An event this far above the threshold freezes the neutral face."
+    )
+    rest_score_share: float = Field(
+        0.25, gt=0, lt=1, description="Share of the peak score below which a face is at rest."
     )
     min_event_s: float = Field(0.04, gt=0, description="Shorter movements are noise.")
+    min_rise_s: float = Field(
+        0.025, ge=0, description="A movement that rises faster is the end of another one."
+    )
     micro_s: float = Field(0.5, gt=0, description="Longest micro-expression.")
     macro_s: float = Field(4.0, gt=0, description="Longest macro-expression.")
     noise_floor_iod: float = Field(
-        0.0006, gt=0, description="Least motion noise that is believed of a region."
+        0.0004, gt=0, description="Least motion noise that is believed of a region."
     )
     prior_noise_iod: float = Field(
         0.002, gt=0, description="Motion noise that is assumed before any was measured."
     )
     blink_iod: float = Field(
-        0.03, gt=0, description="Motion of the eye aperture that mutes the regions around it."
+        0.007, gt=0, description="Downward motion of both eyes that mutes the regions around them."
+    )
+    blink_lead_s: float = Field(
+        0.15, ge=0, description="What begins this soon before the eyes are seen to shut are lids."
+    )
+    blink_caution: float = Field(
+        1.6, ge=1, description="Factor on the threshold while the eyes are shut."
     )
     blink_hold_s: float = Field(
         0.12, ge=0, description="How long the regions stay muted after the eyes are still."

@@ -20,6 +20,10 @@ count alike. The score is the root mean square of the three strongest regions. A
 displacement of all regions is kept as the event's direction; the course of the event is the
 projection on it, which is much less noisy than the score, and the interval is where that course
 exceeds a share of its apex.
+
+Noise level, threshold and neutral face are learned from rest: they stand still while an event is
+open or the eyes are shut. Eyelids follow every blink and every glance, so they accompany an event
+but never make one; while the eyes are shut the brows are mute too, and the rest must be clearer.
 """
 
 from __future__ import annotations
@@ -40,10 +44,22 @@ _R = len(REGION_NAMES)
 _ROWS = _R + 2  # regions, then the two eye apertures
 _STRONGEST = 3
 _RAYLEIGH_MEDIAN = 1.1774  # median length of a 2-D normal vector of unit variance
-_MUTED_NAMES = frozenset(
-    name for name in REGION_NAMES if name.endswith(("eyelid", "brow_inner", "brow_outer"))
-)
-_MUTED_BY_EYES = np.array([name in _MUTED_NAMES for name in REGION_NAMES])
+_EYELIDS = np.array([name.endswith("eyelid") for name in REGION_NAMES])
+_BROWS = np.array(["brow" in name for name in REGION_NAMES])
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One frame as the decision sees it."""
+
+    time_s: float
+    index: int
+    moved: npt.NDArray[np.float32]  # (ROWS, 2) displacement from neutral
+    strength: npt.NDArray[np.float64]  # (R,) in noise levels, mute regions 0
+    score: float
+    bar: float  # what the score must exceed now
+    blinking: bool
+    steady: bool  # the head moves slowly enough
 
 
 @dataclass(slots=True)
@@ -52,14 +68,15 @@ class _Open:
 
     event: Event
     neutral: npt.NDArray[np.float32]  # (ROWS, 2)
-    direction: npt.NDArray[np.float32]  # (ROWS, 2), weights of the projection, apex gives 1
-    seen_s: float  # when the apex was seen, filter delay included
-    peak: float  # largest score
-    course: float  # projection at the last frame
+    began_s: float
+    rest: float  # score at which the face counts as neutral again
+    direction: npt.NDArray[np.float32]  # (ROWS, 2), weights of the projection; the apex gives 1
     fall_to: float  # the interval is where the course exceeds this
-    last: tuple[float, float]  # time and course of the frame before
-    blinked: bool
-    gap: bool
+    seen_s: float  # when the apex was seen, filter delay included
+    last: tuple[float, float]  # time of the frame before, and how far it was from the end
+    weak: bool = True  # not far above the threshold so far
+    blinked: bool = False
+    gap: bool = False
 
 
 class FlowSpotter:
@@ -108,10 +125,10 @@ class FlowSpotter:
     def reset(self) -> None:
         """Forget everything, as if newly built."""
         self._noise.reset()
+        self._sigma = self._noise.median / _RAYLEIGH_MEDIAN
         self._level.reset()
         self._next_id = 1
         self._open: _Open | None = None
-        self._score = 0.0
         self._restart()
 
     def _restart(self) -> None:
@@ -120,56 +137,31 @@ class FlowSpotter:
         self._neutral.reset()
         self._history.reset()
         self._started_s: float | None = None
-        self._armed = True  # the score has been below the threshold since the last event
-        self._eyes_moved_s = -math.inf
+        self._armed = True  # the score has been below the bar since the last event
+        self._eyes_shut_s = -math.inf
 
     def push(self, sample: MotionSample) -> SpotterOutput:
         """Take the next frame; see `Spotter.push`."""
         changes: list[Event] = []
-        config = self.config
-        if not sample.valid or sample.restart or sample.gap_before:
-            self._interrupt(sample, changes)
-        if not sample.valid:
+        if not sample.valid or sample.restart:
+            if self._open is not None:
+                self._cut_off(self._open, "realigned" if sample.valid else "face_lost", changes)
             self._restart()
-            self._score = 0.0
-            return SpotterOutput(0.0, self._threshold(), tuple(changes))
-        now = sample.time_s
+        elif sample.gap_before and self._open is not None:
+            self._open.gap = True
+        threshold = float(self._level.median + self.threshold_factor * self._level.mad)
+        if not sample.valid:
+            return SpotterOutput(0.0, threshold, tuple(changes))
         if self._started_s is None:
-            self._started_s = now
-        self._sample[:_R] = sample.motion
-        self._sample[_R:] = sample.eyes
-        smooth = self._smooth.push(now, self._sample)
-        self._history.push(now, sample.index, smooth)
-        if self._open is None:
-            self._neutral.push(now, smooth)
-        moved = smooth - (self._neutral.median if self._open is None else self._open.neutral)
-        length = np.sqrt(np.square(moved).sum(axis=1))
-        if self._noise.push(now, length):
-            self._sigma = np.maximum(self._noise.median / _RAYLEIGH_MEDIAN, config.noise_floor_iod)
-        strength = length / self._sigma
-        if length[_R:].max() > config.blink_iod:
-            self._eyes_moved_s = now
-        blinking = now - self._eyes_moved_s <= config.blink_hold_s
-        usable = strength[:_R]
-        if blinking:
-            usable = np.where(_MUTED_BY_EYES, 0.0, usable)
-        strongest = np.partition(usable, _R - _STRONGEST)[_R - _STRONGEST :]
-        score = float(np.sqrt(np.square(strongest).mean()))
-        self._score = score
-        threshold = self._threshold()
-        if self._level.push(now, score):
-            self._level.refresh_mad()
+            self._started_s = sample.time_s
+        look = self._look(sample, threshold)
         if self._open is not None:
-            self._follow(self._open, sample, score, moved, usable, blinking, changes)
-        elif score <= threshold:
+            self._follow(self._open, look, changes)
+        elif look.score <= look.bar:
             self._armed = True
-        elif (
-            self._armed
-            and now - self._started_s >= config.settle_s
-            and sample.head_speed <= config.max_head_speed
-        ):
-            self._begin(sample, score, moved, usable, blinking, changes)
-        return SpotterOutput(score, threshold, tuple(changes))
+        elif self._armed and look.steady and look.time_s - self._started_s >= self.config.settle_s:
+            self._begin(look, changes)
+        return SpotterOutput(look.score, threshold, tuple(changes))
 
     def finish(self) -> tuple[Event, ...]:
         """End the open event at the last frame."""
@@ -178,40 +170,64 @@ class FlowSpotter:
             self._cut_off(self._open, "end_of_stream", changes)
         return tuple(changes)
 
+    def _look(self, sample: MotionSample, threshold: float) -> _Look:
+        """Smooth, compare with neutral and noise, score; learn from rest."""
+        config, now = self.config, sample.time_s
+        self._sample[:_R] = sample.motion
+        self._sample[_R:] = sample.eyes
+        smooth = self._smooth.push(now, self._sample)
+        self._history.push(now, sample.index, smooth)
+        if self._open is None or self._open.weak:
+            # A drift that crosses the threshold is caught up with, an expression is not.
+            self._neutral.push(now, smooth)
+            neutral = self._neutral.median
+            if self._open is not None:
+                np.copyto(self._open.neutral, neutral)
+        else:
+            neutral = self._open.neutral
+        moved = smooth - neutral
+        length = np.sqrt(np.square(moved).sum(axis=1))
+        # Lids close downwards on both eyes; a raised or tightened lid moves the other way.
+        if moved[_R:, 1].mean() > config.blink_iod:
+            self._eyes_shut_s = now
+        blinking = now - self._eyes_shut_s <= config.blink_hold_s
+        strength = length[:_R] / self._sigma[:_R]
+        strength[_EYELIDS] = 0
+        if blinking:
+            strength[_BROWS] = 0
+        strongest = np.partition(strength, _R - _STRONGEST)[_R - _STRONGEST :]
+        score = math.sqrt(float(strongest @ strongest) / _STRONGEST)
+        if self._open is None and not blinking:
+            if self._noise.push(now, length):
+                floor = config.noise_floor_iod
+                self._sigma = np.maximum(self._noise.median / _RAYLEIGH_MEDIAN, floor)
+            if self._level.push(now, score):
+                self._level.refresh_mad()
+        return _Look(
+            time_s=now,
+            index=sample.index,
+            moved=moved,
+            strength=strength,
+            score=score,
+            bar=threshold * (config.blink_caution if blinking else 1.0),
+            blinking=blinking,
+            steady=sample.head_speed <= config.max_head_speed,
+        )
+
     # -- the life of an event ----------------------------------------------------------------
 
-    def _threshold(self) -> float:
-        return float(self._level.median + self.threshold_factor * self._level.mad)
-
-    def _interrupt(self, sample: MotionSample, changes: list[Event]) -> None:
-        """What a lost face, a restart or a gap does to the event that is open."""
-        if not sample.valid or sample.restart:
-            if self._open is not None:
-                self._cut_off(self._open, "realigned" if sample.valid else "face_lost", changes)
-            self._restart()
-        elif self._open is not None:
-            self._open.gap = True
-
-    def _begin(
-        self,
-        sample: MotionSample,
-        score: float,
-        moved: npt.NDArray[np.float32],
-        usable: npt.NDArray[np.float32],
-        blinking: bool,
-        changes: list[Event],
-    ) -> None:
-        apex_s = sample.time_s - self._smooth.delay_s
+    def _begin(self, look: _Look, changes: list[Event]) -> None:
+        apex_s = look.time_s - self._smooth.delay_s
         event = Event(
             id=self._next_id,
             state=EventState.TENTATIVE,
             onset_s=apex_s,
             apex_s=apex_s,
             offset_s=None,
-            onset_frame=sample.index,
-            apex_frame=sample.index,
+            onset_frame=look.index,
+            apex_frame=look.index,
             offset_frame=None,
-            score=score,
+            score=look.score,
             regions=(),
             spotter=f"{self.name} {self.version}",
         )
@@ -219,97 +235,87 @@ class FlowSpotter:
         self._open = _Open(
             event=event,
             neutral=self._neutral.median.copy(),
+            began_s=look.time_s,
+            rest=self.config.rest_share * look.bar,
             direction=np.zeros((_ROWS, 2), np.float32),
-            seen_s=sample.time_s,
-            peak=score,
-            course=1.0,
             fall_to=1.0,
-            last=(sample.time_s, 1.0),
-            blinked=blinking,
-            gap=False,
+            seen_s=look.time_s,
+            last=(look.time_s, 1.0),
+            blinked=look.blinking,
         )
-        self._set_apex(self._open, sample, score, moved, usable)
+        self._set_apex(self._open, look)
         changes.append(self._open.event)
 
-    def _set_apex(
-        self,
-        open_: _Open,
-        sample: MotionSample,
-        score: float,
-        moved: npt.NDArray[np.float32],
-        usable: npt.NDArray[np.float32],
-    ) -> None:
+    def _set_apex(self, open_: _Open, look: _Look) -> None:
         """Take this frame as the apex: its displacement becomes the event's direction."""
-        order = np.argsort(-usable)
-        carried = order[usable[order] >= 0.5 * usable[order[0]]]
+        order = np.argsort(-look.strength)
+        carried = order[look.strength[order] >= 0.5 * look.strength[order[0]]]
         weights = np.zeros((_ROWS, 2), np.float32)
-        weights[carried] = moved[carried] / np.square(self._sigma[carried, None])
-        open_.direction = weights / max(float((weights * moved).sum()), 1e-12)
-        open_.seen_s = sample.time_s
-        open_.peak = score
-        # As far down as the noise lets the course be followed.
-        noise = float(self._level.median) / score
-        open_.fall_to = min(max(self.config.fall_to, 2.0 * noise), 0.4)
+        weights[carried] = look.moved[carried] / np.square(self._sigma[carried, None])
+        open_.direction = weights / max(float((weights * look.moved).sum()), 1e-12)
+        # As far down the course as the noise lets it be followed.
+        open_.fall_to = max(self.config.fall_to, min(0.5, open_.rest / look.score))
+        open_.seen_s = look.time_s
+        open_.weak = look.score < self.config.strong_share * look.bar
         open_.event = replace(
             open_.event,
-            apex_s=sample.time_s - self._smooth.delay_s,
-            apex_frame=sample.index,
-            score=score,
+            apex_s=look.time_s - self._smooth.delay_s,
+            apex_frame=look.index,
+            score=look.score,
             regions=tuple(REGION_NAMES[i] for i in carried[:6]),
         )
 
-    def _follow(
-        self,
-        open_: _Open,
-        sample: MotionSample,
-        score: float,
-        moved: npt.NDArray[np.float32],
-        usable: npt.NDArray[np.float32],
-        blinking: bool,
-        changes: list[Event],
-    ) -> None:
-        config = self.config
-        now = sample.time_s
-        open_.blinked |= blinking
-        if blinking and not set(open_.event.regions) - _MUTED_NAMES:
-            # It began with the lids, before the eye itself was seen to close.
-            self._withdraw(open_, "blink", changes)
-            return
-        if score > open_.peak and sample.head_speed <= config.max_head_speed:
-            self._set_apex(open_, sample, score, moved, usable)
-        before = open_.last
-        # Both the apex's own movement and any other must have gone for the face to be neutral.
-        open_.course = max(
-            float((open_.direction * moved).sum()), 0.6 * score / open_.peak
-        )
-        open_.last = (now, open_.course)
-        if open_.event.state is EventState.TENTATIVE:
-            if now - open_.seen_s >= config.look_ahead_s - 1e-6:
-                self._confirm(open_, changes)
-        if open_.event.state is EventState.CONFIRMED and open_.course <= open_.fall_to:
-            share = _crossing(before[1], open_.course, open_.fall_to)
-            self._close(open_, before[0] + share * (now - before[0]), now, changes)
-        elif now - open_.event.onset_s >= config.macro_s:
-            if open_.event.state is EventState.TENTATIVE:
-                self._confirm(open_, changes)
+    def _follow(self, open_: _Open, look: _Look, changes: list[Event]) -> None:
+        """One more frame of the open event: a higher apex, its confirmation, or the end."""
+        config, now = self.config, look.time_s
+        if look.blinking and not open_.blinked:
+            open_.blinked = True
+            if now - open_.began_s <= config.blink_lead_s and look.score <= look.bar:
+                # What began right before the eyes were seen to shut, and is mute now, were lids.
+                self._withdraw(open_, "blink", changes)
+                self._armed = True  # for whatever is clear enough to be seen beside the blink
+                return
+        if look.score > open_.event.score and look.steady:
+            self._set_apex(open_, look)
+        waited = now - open_.seen_s >= config.look_ahead_s - 1e-6
+        if waited and open_.event.state is EventState.TENTATIVE:
+            self._confirm(open_, changes)
+        # The apex's own movement must have gone, and every other too, for the face to be neutral;
+        # with the eyes shut the others cannot be told.
+        left = float((open_.direction * look.moved).sum()) / open_.fall_to
+        if not look.blinking:
+            end = max(config.rest_score_share * open_.event.score, open_.rest)
+            left = max(left, look.score / end)
+        before, open_.last = open_.last, (now, left)
+        if open_.event.state is EventState.CONFIRMED and left <= 1.0:
+            seen_s = before[0] + _crossing(before[1], left, 1.0) * (now - before[0])
+            self._close(open_, seen_s, now, changes)
+        elif now - open_.event.onset_s >= config.macro_s <= now - self._onset(open_):
             self._close(open_, now, now, changes, "sustained")
             # What lasts this long is the new neutral face.
             self._neutral.fill(self._smooth.value)
 
-    def _confirm(self, open_: _Open, changes: list[Event]) -> None:
-        """The apex stands: find the onset behind it."""
-        config = self.config
-        since = open_.seen_s - config.macro_s
+    def _onset(self, open_: _Open) -> float:
+        """Time at which the course last rose through `fall_to` before the apex.
+
+        A rise takes no longer than the longest expression; the neutral face before it is trusted
+        for `neutral_s`.
+        """
+        since = max(open_.began_s - self.config.neutral_s, open_.seen_s - self.config.macro_s)
         times, _, samples = self._history.since(since)
-        before = int(np.searchsorted(times, open_.seen_s + 1e-9))
-        course = ((samples[:before] - open_.neutral) * open_.direction).sum(axis=(1, 2))
+        stop = int(np.searchsorted(times, open_.seen_s + 1e-9))
+        course = ((samples[:stop] - open_.neutral) * open_.direction).sum(axis=(1, 2))
         below = np.flatnonzero(course <= open_.fall_to)
-        at = int(below[-1]) if len(below) else 0
+        at = int(below[-1] if len(below) else course.argmin())
         onset_s = float(times[at])
-        if len(below) and at + 1 < before:
+        if len(below) and at + 1 < stop:
             share = _crossing(float(course[at]), float(course[at + 1]), open_.fall_to)
             onset_s += share * float(times[at + 1] - times[at])
-        onset_s = min(onset_s - self._smooth.delay_s, open_.event.apex_s)
+        return min(onset_s - self._smooth.delay_s, open_.event.apex_s)
+
+    def _confirm(self, open_: _Open, changes: list[Event]) -> None:
+        """The apex stands: find the onset behind it."""
+        onset_s = self._onset(open_)
         open_.event = replace(
             open_.event,
             state=EventState.CONFIRMED,
@@ -320,51 +326,39 @@ class FlowSpotter:
         changes.append(open_.event)
 
     def _close(
-        self,
-        open_: _Open,
-        seen_s: float,
-        now: float,
-        changes: list[Event],
-        *quality: str,
+        self, open_: _Open, seen_s: float, now: float, changes: list[Event], *quality: str
     ) -> None:
         """The offset is known: decide what it was."""
         config = self.config
         if open_.event.state is EventState.TENTATIVE:
             self._confirm(open_, changes)
         event = open_.event
+        onset_s = self._onset(open_)  # the apex may have grown since it was confirmed
         offset_s = max(seen_s - self._smooth.delay_s, event.apex_s)
-        duration = offset_s - event.onset_s
-        if duration < config.min_event_s:
+        if offset_s - onset_s < config.min_event_s:
             self._withdraw(open_, "too_short", changes)
             return
-        flags = [*quality]
-        if open_.gap:
-            flags.append("gap")
-        if open_.blinked:
-            flags.append("blink")
-        self._open = None
-        self._armed = False
+        if event.apex_s - onset_s < config.min_rise_s:
+            # Only a way back: the neutral face has not caught up with the one before.
+            self._withdraw(open_, "no_rise", changes)
+            return
+        kind = EventKind.MICRO if offset_s - onset_s <= config.micro_s else EventKind.MACRO
+        seen = (("gap", open_.gap), ("blink", open_.blinked))
+        self._leave()
         changes.append(
             replace(
                 event,
                 state=EventState.CLOSED,
+                onset_s=onset_s,
                 offset_s=offset_s,
+                onset_frame=self._frame_at(onset_s),
                 apex_frame=self._frame_at(event.apex_s),
                 offset_frame=self._frame_at(offset_s),
-                kind=EventKind.MICRO if duration <= config.micro_s else EventKind.MACRO,
+                kind=kind,
                 decided_s=now,
-                quality=tuple(flags),
+                quality=(*quality, *(name for name, is_so in seen if is_so)),
             )
         )
-
-    def _frame_at(self, time_s: float) -> int:
-        """Index of the frame nearest to a time."""
-        times, indices, _ = self._history.since(time_s)
-        around = self._history.since(-math.inf)
-        first = len(around[0]) - len(times)
-        if first and (not len(times) or time_s - around[0][first - 1] < times[0] - time_s):
-            return int(around[1][first - 1])
-        return int(indices[0])
 
     def _cut_off(self, open_: _Open, reason: str, changes: list[Event]) -> None:
         """The face or the stream ends during an event.
@@ -375,15 +369,27 @@ class FlowSpotter:
         now = open_.last[0]
         if open_.event.state is EventState.TENTATIVE:
             self._confirm(open_, changes)
-        if now - self._smooth.delay_s - open_.event.onset_s > self.config.micro_s:
+        if now - self._smooth.delay_s - self._onset(open_) > self.config.micro_s:
             self._close(open_, now, now, changes, "truncated", reason)
         else:
             self._withdraw(open_, reason, changes)
 
     def _withdraw(self, open_: _Open, reason: str, changes: list[Event]) -> None:
+        self._leave()
+        changes.append(replace(open_.event, state=EventState.WITHDRAWN, quality=(reason,)))
+
+    def _leave(self) -> None:
+        """No event is open; the next one needs a score that has been at rest in between."""
         self._open = None
         self._armed = False
-        changes.append(replace(open_.event, state=EventState.WITHDRAWN, quality=(reason,)))
+
+    def _frame_at(self, time_s: float) -> int:
+        """Index of the frame nearest to a time."""
+        times, indices, _ = self._history.since(-math.inf)
+        after = min(int(np.searchsorted(times, time_s)), len(times) - 1)
+        if after and time_s - times[after - 1] < times[after] - time_s:
+            after -= 1
+        return int(indices[after])
 
 
 def _crossing(before: float, after: float, level: float) -> float:

@@ -89,6 +89,8 @@ class RunningMedian:
     def reset(self) -> None:
         """Forget every sample."""
         self._count = self._prior_n
+        self.median[...] = 0
+        self.mad[...] = 0
         if self._prior is not None:
             self._kept[0::2] = self._prior - self._prior_spread
             self._kept[1::2] = self._prior + self._prior_spread

@@ -1,0 +1,1 @@
+"""Alignment: one face is followed and brought to the canonical picture."""

@@ -35,8 +35,9 @@ class Alignment:
         pose: Head rotation (Rx, Ry, Rz) in radians: nod, turn, tilt; NaN when unknown.
         box: Face box (x, y, width, height) in picture pixels; None without a face.
         landmarks: (N, 2) float32 outline landmarks in picture pixels; None without a face.
-        mesh: (468, 2) float32 Face Mesh landmarks in the canonical face, averaged over about a
-            second; a new array whenever it changes; None without a face.
+        mesh: (468, 3) float32 Face Mesh landmarks in the canonical face, x, y and depth (smaller
+            is nearer) in canonical pixels, averaged over about a second; a new array whenever it
+            changes; None without a face.
         inter_ocular_px: Distance of the outer eye corners in picture pixels; 0 without a face.
         head_speed: Motion of the head in inter-ocular distances a second.
         flags: Quality flags: `small_face`, `rotated`, `several_faces`, `out_of_picture`,

@@ -55,7 +55,7 @@ class _Face:
     tracker: HeadTracker
     key_s: float  # stream time of the key picture
     mesh: Points  # averaged landmarks, canonical
-    mesh_xy: npt.NDArray[np.float32]
+    mesh_xyz: npt.NDArray[np.float32]
     depth: npt.NDArray[np.float64]
     confirmed_s: float  # stream time of the last picture in which Face Mesh saw the face
     shrink: int  # pictures are shrunk by this before warping, against aliasing
@@ -106,7 +106,7 @@ class FaceAligner:
         self._outline = np.array(index.OUTLINE)
         self._stable = np.array(index.STABLE)
         self._skin = np.zeros(_SIZE, np.uint8)
-        cv2.ellipse(self._skin, (64, 64), (36, 46), 0, 0, 360, 255, -1)
+        cv2.ellipse(self._skin, (64, 64), (36, 46), 0, 0, 360, (255,), -1)
 
     def open(self) -> None:
         """Load MediaPipe's models.
@@ -264,7 +264,7 @@ class FaceAligner:
             tracker=HeadTracker(np.zeros(_SIZE, np.uint8), found.points[self._stable]),
             key_s=taken_s,
             mesh=found.points,
-            mesh_xy=to_xy(found.points),
+            mesh_xyz=_xyz(found.points, found.depth),
             depth=found.depth,
             confirmed_s=taken_s,
             shrink=max(1, int(inter_ocular / INTER_OCULAR_PX)),
@@ -300,7 +300,7 @@ class FaceAligner:
         face.alignment = pull.after(face.alignment)
         face.tracker.shift(pull)
         face.mesh = pull(face.mesh)
-        face.mesh_xy = to_xy(face.mesh)
+        face.mesh_xyz = _xyz(face.mesh, face.depth)
 
     # -- results -----------------------------------------------------------------------------
 
@@ -346,7 +346,7 @@ class FaceAligner:
             pose=face.pose,
             box=(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
             landmarks=outline,
-            mesh=face.mesh_xy,
+            mesh=face.mesh_xyz,
             inter_ocular_px=inter_ocular,
             head_speed=self._head_speed(back, frame.time_s),
             flags=tuple(flags),
@@ -371,6 +371,11 @@ def _bgr(picture: Image) -> Image:
         return picture
     coloured: Image = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)  # type: ignore[assignment]
     return coloured
+
+
+def _xyz(points: Points, depth: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """(N, 3) float32 of points and their depth."""
+    return np.column_stack([points.real, points.imag, depth]).astype(np.float32)
 
 
 def _plausible(points: Points) -> bool:

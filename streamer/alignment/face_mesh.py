@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CROP_SIZE = 192
-"""Side of the picture that Face Mesh sees, in pixels; its own input is 192×192."""
+"""Side of the picture that Face Mesh sees, in pixels; its own input is as large."""
 
 CROP_MARGIN = 24.0
 """How far the crop reaches beyond the canonical face, in canonical pixels."""
@@ -144,7 +144,7 @@ class FaceMeshThread:
         self._mesh, self._detectors = None, []
 
     def _load(self) -> None:
-        import mediapipe as mp
+        import mediapipe as mp  # noqa: PLC0415 - a second, and only where it is used
 
         self._mesh = mp.solutions.face_mesh.FaceMesh(static_image_mode=False, max_num_faces=1)
         # The short-range model misses small faces, the long-range one very near ones.
@@ -160,7 +160,7 @@ class FaceMeshThread:
         found = self._mesh.process(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)).multi_face_landmarks
         if not found:
             return None
-        xyz = np.array([(p.x, p.y, p.z) for p in found[0].landmark]) * CROP_SIZE
+        xyz = CROP_SIZE * np.array([(p.x, p.y, p.z) for p in found[0].landmark], np.float64)
         return to_points(xyz), xyz[:, 2]
 
     def _follow(self, crop: Image, picture: Image | None) -> MeshResult:
@@ -188,7 +188,10 @@ class FaceMeshThread:
         for detection in detections:
             right, left = detection.location_data.relative_keypoints[:2]
             faces.append(
-                (complex(right.x * width, right.y * height), complex(left.x * width, left.y * height))
+                (
+                    complex(right.x * width, right.y * height),
+                    complex(left.x * width, left.y * height),
+                )
             )
         return faces
 
@@ -217,21 +220,17 @@ class FaceMeshThread:
     ) -> tuple[Similarity, Points, npt.NDArray[np.float64]] | None:
         """Align by landmarks that were found in a crop which the last alignment gave."""
         for _ in range(2):
-            crop = draw_crop(picture, alignment)
-            landmarks = self._landmarks(crop)
+            landmarks = self._landmarks(draw_crop(picture, alignment))
             if landmarks is None:
                 return None
             to_picture = CANONICAL_TO_CROP.after(alignment).inverse()
-            in_picture = to_picture(landmarks[0])
-            alignment = outer_eye_alignment(in_picture)
-        depth = landmarks[1] * abs(alignment.a) * abs(to_picture.a)
-        return alignment, alignment(in_picture), depth
+            points, depth = to_picture(landmarks[0]), landmarks[1] * abs(to_picture.a)
+            alignment = outer_eye_alignment(points)
+        return alignment, alignment(points), depth * abs(alignment.a)
 
 
 def draw_crop(picture: Image, alignment: Similarity) -> Image:
     """Return the (192, 192, 3) crop of the canonical face with its margin."""
     matrix = CANONICAL_TO_CROP.after(alignment).matrix()
-    crop: Image = cv2.warpAffine(
-        picture, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR
-    )  # type: ignore[assignment]
+    crop: Image = cv2.warpAffine(picture, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR)  # type: ignore[assignment]
     return crop

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cmath
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +73,7 @@ class Similarity:
         return Similarity(complex(a), complex(target_mean - a * source_mean))
 
 
-def to_points(xy: npt.NDArray[np.floating]) -> Points:
+def to_points(xy: npt.NDArray[Any]) -> Points:
     """Turn (N, 2 or more) coordinates into N complex points."""
     flat = np.ascontiguousarray(xy[:, :2], dtype=np.float64)
     return flat.view(np.complex128).ravel()

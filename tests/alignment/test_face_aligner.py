@@ -1,5 +1,6 @@
 """The face aligner on a real face moved by known transforms, with the real MediaPipe."""
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ from tests.alignment.moving_portrait import blank, frame, picture
 FPS = 60.0
 
 
-@pytest.fixture()
+@pytest.fixture
 def aligner() -> Iterator[FaceAligner]:
     aligner = FaceAligner(AlignmentConfig(), wait=True)
     aligner.open()
@@ -42,8 +43,8 @@ def test_the_canonical_face_has_its_eyes_where_they_belong(aligner):
     assert last.state is AlignmentState.FOLLOWING
     assert last.valid
     assert last.mesh is not None
-    np.testing.assert_allclose(last.mesh[33], RIGHT_EYE_OUTER, atol=0.5)
-    np.testing.assert_allclose(last.mesh[263], LEFT_EYE_OUTER, atol=0.5)
+    np.testing.assert_allclose(last.mesh[33, :2], RIGHT_EYE_OUTER, atol=0.5)
+    np.testing.assert_allclose(last.mesh[263, :2], LEFT_EYE_OUTER, atol=0.5)
     assert last.inter_ocular_px == pytest.approx(62.8 * 1.5, rel=0.05)
     assert last.confidence > 0.8
     assert abs(math.degrees(last.pose[2])) < 6
@@ -78,7 +79,7 @@ def test_lamp_ripple_does_not_move_the_face(aligner):
     gains = [1.0 + 0.08 * (-1) ** k for k in range(90)]
     _, faces = follow(aligner, [picture(gain=gain) for gain in gains])
     after = np.float64(faces[60:])
-    shifts = [cv2.phaseCorrelate(a, b)[0] for a, b in zip(after, after[1:], strict=False)]
+    shifts = [cv2.phaseCorrelate(a, b)[0] for a, b in itertools.pairwise(after)]
     assert np.abs(shifts).max() < 0.05  # canonical pixels from a bright frame to a dark one
     brightness = [float(face[40:110, 40:90].mean()) for face in faces[60:]]
     assert np.ptp(brightness) < 1.5
