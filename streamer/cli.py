@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from engines.events import EventKind
 from streamer.config import GlintConfig, read_toml
 from streamer.errors import ConfigError, UserError
-from streamer.sinks.base import SessionMetrics, Sink
+from streamer.sinks.base import SessionInfo, SessionMetrics, Sink
 from streamer.sinks.progress import ProgressSink
 from streamer.sinks.session_folder import SessionFolderSink
 from streamer.version import VERSION
@@ -262,6 +262,7 @@ def _run_headless(config: GlintConfig, folder: Path | None) -> int:
 
     progress = ProgressSink(bar=sys.stderr.isatty())
     pipeline = _with_folder(build_pipeline, config, [progress], folder)
+    session: SessionInfo | None = None
     try:
         with suppress(KeyboardInterrupt):
             session = pipeline.start()
@@ -272,8 +273,8 @@ def _run_headless(config: GlintConfig, folder: Path | None) -> int:
         pipeline.close()
     if pipeline.failure is not None:
         raise pipeline.failure
-    metrics = pipeline.metrics()
-    if metrics.captured:
+    if session is not None:
+        metrics = pipeline.metrics()
         _tell(note for note in metrics.notes if note not in session.source.notes)
         # At full speed a file's frames wait in the rings: the time from capture says nothing.
         paced = session.source.live or config.source.speed == "realtime"

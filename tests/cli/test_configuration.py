@@ -1,8 +1,11 @@
 """Defaults, then the configuration file, then the options."""
 
+from itertools import islice
+from pathlib import Path
+
 import pytest
 
-from streamer.cli import _parser, configuration
+from streamer.cli import _folders, _parser, configuration
 
 
 @pytest.fixture
@@ -48,3 +51,12 @@ def test_nothing_given_is_camera_0_at_its_own_rate(configure):
 )
 def test_files_run_at_full_speed_when_headless(configure, toml, options, speed):
     assert configure(toml, *options).source.speed == speed
+
+
+def test_every_session_of_the_dashboard_has_a_folder_of_its_own():
+    assert list(islice(_folders(Path("a/out")), 3)) == [
+        Path("a/out"),
+        Path("a/out-2"),
+        Path("a/out-3"),
+    ]
+    assert list(islice(_folders(None), 2)) == [None, None]
