@@ -223,11 +223,11 @@ def flow_table(filmed: Sequence[Filmed]) -> str:
     """The same clips seen through other flows."""
     model = Path(ststnet.__file__).parent / ststnet.MODEL_FILE
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    tvl1 = cv2.optflow.DualTVL1OpticalFlow_create()
+    cheap = cv2.optflow.DualTVL1OpticalFlow_create(nscales=3, warps=3, scaleStep=0.5)
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flows: dict[str, Callable[[Gray, Gray], Gray]] = {
         "TV-L1, as used": TvL1Flow(),
-        "TV-L1, OpenCV's defaults": lambda a, b: tvl1.calc(a / 255, b / 255, None),
+        "TV-L1, three scales, three warps": lambda a, b: cheap.calc(a / 255, b / 255, None),
         "TV-L1, as used, half the resolution": _half_resolution(TvL1Flow()),
         "DIS medium": lambda a, b: dis.calc(_bytes(a), _bytes(b), None),
         "Farneback": lambda a, b: cv2.calcOpticalFlowFarneback(

@@ -15,16 +15,13 @@ class TvL1Flow:
     """Dense flow by the duality-based TV-L1 of Zach, Pock and Bischof (DAGM 2007).
 
     Published recognition data are made of this flow. It takes brightness changes for motion, so
-    both pictures are brought to the same mean brightness first. Three warps at each of three
-    scales, where OpenCV's default is five of both, cost a quarter of the time and recognise
-    animated faces as well (`docs/recognition.md`). One instance serves one thread.
+    both pictures are brought to the same mean brightness first. OpenCV's parameters are kept:
+    fewer scales or warps are cheaper and cost correct answers (`docs/recognition.md`). One
+    instance serves one thread.
     """
 
     def __init__(self) -> None:
         self._flow: Any = cv2.optflow.DualTVL1OpticalFlow_create()  # type: ignore[attr-defined]
-        self._flow.setWarpingsNumber(3)
-        self._flow.setScalesNumber(3)
-        self._flow.setScaleStep(0.5)
 
     def __call__(self, reference: Gray, target: Gray) -> npt.NDArray[np.float32]:
         """Displacement from `reference` to `target`.
