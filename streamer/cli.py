@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -60,20 +60,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 2 a user's mistake, 1 a fault.
     """
-    log = logging.getLogger(__name__)
     try:
         options = _parser().parse_args(arguments)
-        debug = options.log_level == "debug"
-        with _quiet_native_code(enabled=not debug), _sigterm_as_ctrl_c():
-            _configure_logging(options.log_level)
-            sys.setswitchinterval(_SWITCH_S)
-            return _run(options)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return _MISTAKE
+    quiet = options.log_level != "debug"
+    with _quiet_native_code(quiet), _logging(options.log_level), _sigterm_as_ctrl_c():
+        sys.setswitchinterval(_SWITCH_S)
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    log = logging.getLogger(__name__)
+    try:
+        config = configuration(options)
+        if options.headless:
+            _run_headless(config, options.session)
+        else:
+            _run_dashboard(config, options.session)
+        return _DONE
+    except KeyboardInterrupt:
+        return _DONE
     except UserError as error:
         log.debug("the mistake was found here", exc_info=True)
         print(error, file=sys.stderr)
         return _MISTAKE
-    except KeyboardInterrupt:
-        return _DONE
     except ImportError as error:
         log.debug("the library was asked for here", exc_info=True)
         print(
@@ -90,13 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return _FAULT
-
-
-def _run(options: argparse.Namespace) -> int:
-    config = configuration(options)
-    if options.headless:
-        return _run_headless(config, options.session)
-    return _run_dashboard(config, options.session)
 
 
 # -- options ---------------------------------------------------------------------------------
@@ -256,12 +261,9 @@ def _overlay(tree: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
 # -- running ---------------------------------------------------------------------------------
 
 
-def _run_headless(config: GlintConfig, folder: Path | None) -> int:
-    # Imported here: the engines take seconds to load, --help and a wrong option need none of it.
-    from streamer.session import build_pipeline  # noqa: PLC0415
-
+def _run_headless(config: GlintConfig, folder: Path | None) -> None:
     progress = ProgressSink(bar=sys.stderr.isatty())
-    pipeline = _with_folder(build_pipeline, config, [progress], folder)
+    pipeline = _pipeline(config, [progress], folder)
     session: SessionInfo | None = None
     try:
         with suppress(KeyboardInterrupt):
@@ -279,10 +281,9 @@ def _run_headless(config: GlintConfig, folder: Path | None) -> int:
         # At full speed a file's frames wait in the rings: the time from capture says nothing.
         paced = session.source.live or config.source.speed == "realtime"
         print(_summary(metrics, progress, folder, paced))
-    return _DONE
 
 
-def _run_dashboard(config: GlintConfig, folder: Path | None) -> int:
+def _run_dashboard(config: GlintConfig, folder: Path | None) -> None:
     from streamer.dashboard.access import check_bind  # noqa: PLC0415
 
     dashboard = config.dashboard
@@ -292,13 +293,10 @@ def _run_dashboard(config: GlintConfig, folder: Path | None) -> int:
     from streamer.dashboard.app import DashboardServer  # noqa: PLC0415
     from streamer.dashboard.live_session import LiveSession  # noqa: PLC0415
     from streamer.dashboard.sink import DashboardSink  # noqa: PLC0415
-    from streamer.session import build_pipeline  # noqa: PLC0415
 
     folders = _folders(folder)
     view = DashboardSink()
-    session = LiveSession(
-        lambda sinks: _with_folder(build_pipeline, config, sinks, next(folders)), [view]
-    )
+    session = LiveSession(lambda sinks: _pipeline(config, sinks, next(folders)), [view])
     server = DashboardServer(session, view, host=dashboard.host, port=dashboard.port, auth=login)
     try:
         with suppress(KeyboardInterrupt):
@@ -313,19 +311,16 @@ def _run_dashboard(config: GlintConfig, folder: Path | None) -> int:
     finally:
         session.close()
         server.stop()
-    return _DONE
 
 
-def _with_folder(
-    build: Callable[[GlintConfig, Sequence[Sink]], Pipeline],
-    config: GlintConfig,
-    sinks: Sequence[Sink],
-    folder: Path | None,
-) -> Pipeline:
+def _pipeline(config: GlintConfig, sinks: Sequence[Sink], folder: Path | None) -> Pipeline:
+    # Imported here: the engines take seconds to load, --help and a wrong option need none of it.
+    from streamer.session import build_pipeline  # noqa: PLC0415
+
     if folder is None:
-        return build(config, sinks)
+        return build_pipeline(config, sinks)
     written = SessionFolderSink(folder)
-    pipeline = build(config, [*sinks, written])
+    pipeline = build_pipeline(config, [*sinks, written])
     written.follow(pipeline.metrics)
     return pipeline
 
@@ -386,7 +381,9 @@ class _OneLine(logging.Formatter):
         return text if error is None else f"{text} ({error})"
 
 
-def _configure_logging(level: str) -> None:
+@contextmanager
+def _logging(level: str) -> Iterator[None]:
+    """Write the log to stderr, Glint's from `level` on and other packages' warnings."""
     handler = logging.StreamHandler(sys.stderr)
     if level == "debug":
         handler.setFormatter(
@@ -394,9 +391,14 @@ def _configure_logging(level: str) -> None:
         )
     else:
         handler.setFormatter(_OneLine())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    root = logging.getLogger()
+    root.addHandler(handler)
     for package in ("streamer", "engines", "calibration"):
         logging.getLogger(package).setLevel(level.upper())
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 @contextmanager
