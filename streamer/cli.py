@@ -364,7 +364,7 @@ def _summary(
         figures = ", ".join(f"{name} {ms:.1f} ms" for name, ms in latency.items())
         lines.append(f"Latency:   {figures} from capture to score")
     if folder is not None:
-        lines.append(f"Written:   {folder}")
+        lines.append(f"Session:   {folder}")
     lines.append("A micro-expression does not prove that a person lies.")
     return "\n".join(lines)
 
