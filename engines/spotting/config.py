@@ -61,6 +61,7 @@ class FlowSpotterConfig(BaseModel):
     blink_iod: float = Field(
         0.007, gt=0, description="Downward motion of both eyes that mutes the regions around them."
     )
+    blink_s: float = Field(0.5, gt=0, description="Longest blink; eyes shut longer are not muted.")
     blink_lead_s: float = Field(
         0.15, ge=0, description="What begins this soon before the eyes are seen to shut are lids."
     )

@@ -75,6 +75,8 @@ class _Open:
     seen_s: float  # when the apex was seen, filter delay included
     last: tuple[float, float]  # time of the frame before, and how far it was from the end
     weak: bool = True  # not far above the threshold so far
+    brows_only: bool = False
+    firm_onset_s: float = math.inf  # onset when it was confirmed, if it was strong by then
     blinked: bool = False
     gap: bool = False
 
@@ -139,6 +141,7 @@ class FlowSpotter:
         self._started_s: float | None = None
         self._armed = True  # the score has been below the bar since the last event
         self._eyes_shut_s = -math.inf
+        self._eyes_open_s = -math.inf
 
     def push(self, sample: MotionSample) -> SpotterOutput:
         """Take the next frame; see `Spotter.push`."""
@@ -188,7 +191,10 @@ class FlowSpotter:
         moved = smooth - neutral
         length = np.sqrt(np.square(moved).sum(axis=1))
         # Lids close downwards on both eyes; a raised or tightened lid moves the other way.
-        if moved[_R:, 1].mean() > config.blink_iod:
+        # What stays shut is no blink: cheeks push the eyes shut in a smile.
+        if moved[_R:, 1].mean() <= config.blink_iod:
+            self._eyes_open_s = now
+        elif now - self._eyes_open_s <= config.blink_s:
             self._eyes_shut_s = now
         blinking = now - self._eyes_shut_s <= config.blink_hold_s
         strength = length[:_R] / self._sigma[:_R]
@@ -256,6 +262,7 @@ class FlowSpotter:
         # As far down the course as the noise lets it be followed.
         open_.fall_to = max(self.config.fall_to, min(0.5, open_.rest / look.score))
         open_.seen_s = look.time_s
+        open_.brows_only = bool(_BROWS[carried].all())
         open_.weak = look.score < self.config.strong_share * look.bar
         open_.event = replace(
             open_.event,
@@ -281,9 +288,9 @@ class FlowSpotter:
         if waited and open_.event.state is EventState.TENTATIVE:
             self._confirm(open_, changes)
         # The apex's own movement must have gone, and every other too, for the face to be neutral;
-        # with the eyes shut the others cannot be told.
+        # brows alone cannot be scored while the eyes are shut.
         left = float((open_.direction * look.moved).sum()) / open_.fall_to
-        if not look.blinking:
+        if not (look.blinking and open_.brows_only):
             end = max(config.rest_score_share * open_.event.score, open_.rest)
             left = max(left, look.score / end)
         before, open_.last = open_.last, (now, left)
@@ -316,6 +323,8 @@ class FlowSpotter:
     def _confirm(self, open_: _Open, changes: list[Event]) -> None:
         """The apex stands: find the onset behind it."""
         onset_s = self._onset(open_)
+        if not open_.weak:
+            open_.firm_onset_s = onset_s
         open_.event = replace(
             open_.event,
             state=EventState.CONFIRMED,
@@ -333,7 +342,7 @@ class FlowSpotter:
         if open_.event.state is EventState.TENTATIVE:
             self._confirm(open_, changes)
         event = open_.event
-        onset_s = self._onset(open_)  # the apex may have grown since it was confirmed
+        onset_s = min(self._onset(open_), open_.firm_onset_s)
         offset_s = max(seen_s - self._smooth.delay_s, event.apex_s)
         if offset_s - onset_s < config.min_event_s:
             self._withdraw(open_, "too_short", changes)

@@ -104,9 +104,13 @@ def test_what_the_end_of_stream_cuts_off():
 
 
 def test_a_posture_that_stays_ends_as_sustained_and_becomes_neutral():
-    events, _ = run(spotter(), samples(200, 20.0, [Movement(5.0, 30.0, 0.1)]))
-    assert len(closed(events)) <= 2
-    assert all("sustained" in event.quality for event in closed(events)[:1])
+    class Posture(Movement):
+        def at(self, time_s: float) -> float:
+            return min(1.0, max(0.0, (time_s - self.onset_s) / self.duration_s))
+
+    events, _ = run(spotter(), samples(200, 20.0, [Posture(5.0, 0.5, 0.05)]))
+    assert [event.quality for event in closed(events)] == [("sustained",)]
+    assert closed(events)[0].kind is EventKind.MACRO
 
 
 @settings(max_examples=15, deadline=None)
