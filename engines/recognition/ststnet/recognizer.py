@@ -26,7 +26,7 @@ MANIFEST_FILE = "ststnet.json"
 INPUT_NAME = "planes"
 OUTPUT_NAME = "probabilities"
 
-STEADY_S = 0.01
+STEADY_S = 0.012
 """Frames this near to the onset (or the apex) are averaged with it against sensor noise."""
 
 
