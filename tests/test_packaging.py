@@ -77,7 +77,8 @@ def imported(folder):
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules.add(node.module.partition(".")[0])
-    return modules - set(sys.stdlib_module_names) - {"streamer", "engines", "calibration"}
+    standard = {*sys.stdlib_module_names, "tomllib"}  # tomllib: from Python 3.11 on
+    return modules - standard - {"streamer", "engines", "calibration"}
 
 
 def provided(name):
