@@ -64,7 +64,7 @@ class SourceConfig(Section):
 class AlignmentConfig(Section):
     """How the face is found, followed and brought to the canonical picture."""
 
-    mesh_hz: float = Field(30.0, ge=5, le=60, description="Rate of Face Mesh results, in Hz.")
+    mesh_hz: float = Field(20.0, ge=5, le=60, description="Rate of Face Mesh results, in Hz.")
     search_hz: float = Field(10.0, ge=1, le=30, description="Rate of face search, in Hz.")
     correction_s: Seconds = Field(
         1.0, description="Time constant with which landmarks correct the tracked alignment."

@@ -8,18 +8,21 @@ frames alone.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from queue import Full, Queue
 from typing import Any
 
 import cv2
+from threadpoolctl import threadpool_limits
 
 from engines.events import Event, EventState
 from engines.motion.canonical import FACE_SIZE, REGION_NAMES
@@ -49,13 +52,13 @@ class Stages:
 
     Attributes:
         aligner: Makes the aligner.
-        meter: Makes the motion meter.
+        meter: Makes the motion meter for a spotter.
         spotter: Makes the spotting engine.
         recognizer: Makes the recognition engine; None when emotions are not asked for.
     """
 
     aligner: Callable[[SourceInfo], Aligner]
-    meter: Callable[[SourceInfo], MotionMeter]
+    meter: Callable[[SourceInfo, Spotter], MotionMeter]
     spotter: Callable[[SourceInfo], Spotter]
     recognizer: Callable[[], Recognizer] | None
 
@@ -111,14 +114,19 @@ class Pipeline:
         Raises:
             UserError: Something cannot be opened; nothing is left running.
         """
-        # One thread a stage is what the cores are shared among; OpenCV's own pool would only
-        # make the stages wait for each other.
+        # One thread a stage is what the cores are shared among. The pools of OpenCV and BLAS would
+        # only make the stages wait for each other; BLAS spins, and doubled the cost of a frame.
         cv2.setNumThreads(1)
+        threadpool_limits(limits=1, user_api="blas")
         try:
             session = self._open()
         except BaseException:
             self._release()
             raise
+        # What was loaded stays: looking through all of it for garbage stalls every stage for a
+        # tenth of a second.
+        gc.collect()
+        gc.freeze()
         for name, work in (
             ("glint-capture", self._capture),
             ("glint-alignment", self._align),
@@ -187,7 +195,7 @@ class Pipeline:
         self._aligner = self._stages.aligner(info)
         self._aligner.open()
         self._spotter = self._stages.spotter(info)
-        self._analysis = Analysis(self._stages.meter(info), self._spotter)
+        self._analysis = Analysis(self._stages.meter(info, self._spotter), self._spotter)
         if self._stages.recognizer is not None:
             self._recognition = RecognitionThread(self._stages.recognizer())
         history_s = self._config.flow_spotter.macro_s + CLIP_MARGIN_S + 1.0
@@ -242,12 +250,14 @@ class Pipeline:
                 "sha256": engine.model_sha256,
                 "backend": getattr(engine, "backend", None),
             }
+        configuration = self._config.model_dump(mode="json")
+        configuration["source"]["spec"] = info.name  # an address without its credentials
         truth = getattr(self._source, "truth", None)
         return SessionInfo(
             version=VERSION,
             source=info,
             started_utc=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            configuration=self._config.model_dump(mode="json"),
+            configuration=configuration,
             engines=engines,
             region_names=REGION_NAMES,
             truth=tuple(truth()) if callable(truth) else None,
@@ -442,6 +452,8 @@ class Pipeline:
                 logger.exception("the sink %s failed", sink.name)
                 self._note(f"The sink {sink.name} failed and is off ({error}).")
                 self._sinks.remove(sink)
+                with suppress(Exception):
+                    sink.close(self._measure("failed"))
 
     def _note(self, note: str) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from queue import Empty, Full, Queue
 
 from engines.recognition.base import EventClip, Recognition, Recognizer
+from streamer.priority import give_way
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class RecognitionThread:
                 self._thread.join(timeout=5)
 
     def _run(self) -> None:
+        give_way()
         while not self._stopping.is_set():
             try:
                 job = self._jobs.get(timeout=0.1)

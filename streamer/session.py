@@ -38,7 +38,9 @@ def build_pipeline(
     recognizer = config.recognizer
     stages = Stages(
         aligner=lambda info: FaceAligner(config.alignment, wait=not info.live),
-        meter=lambda info: MotionMeter(config.motion, info.fps_nominal),
+        meter=lambda info, spotter: MotionMeter(
+            config.motion, info.fps_nominal, delta_flow=spotter.reads_delta_flow
+        ),
         spotter=lambda info: create_spotter(config.spotter, config.flow_spotter, info.fps_nominal),
         recognizer=None if recognizer == "none" else lambda: create_recognizer(recognizer),
     )

@@ -94,6 +94,7 @@ class EveryTenth:
     """Spots an event at every tenth frame."""
 
     name, version, look_ahead_s = "tenth", "1", 0.0
+    reads_delta_flow = False
     threshold_factor = 1.0
 
     def __init__(self) -> None:
@@ -175,7 +176,7 @@ class Collector:
 def build(source, sinks, recogniser=None, config: GlintConfig | None = None) -> Pipeline:
     stages = Stages(
         aligner=lambda info: PassThrough(),
-        meter=lambda info: MotionMeter(MotionConfig(), info.fps_nominal),
+        meter=lambda info, spotter: MotionMeter(MotionConfig(), info.fps_nominal),
         spotter=lambda info: EveryTenth(),
         recognizer=None if recogniser is None else lambda: recogniser,
     )

@@ -1,1 +1,1 @@
-
+"""Evaluation: one-to-one matching, false alarms a minute, errors, intervals."""

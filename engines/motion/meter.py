@@ -29,13 +29,17 @@ class MotionMeter:
     Args:
         config: Method and durations.
         fps: Nominal frame rate; only sizes the memory of past faces.
+        delta_flow: Measure the dense flow from t - delta too. It costs as much as the first, so
+            only for engines that read it; region velocity is measured without it.
     """
 
-    def __init__(self, config: MotionConfig, fps: float) -> None:
+    def __init__(self, config: MotionConfig, fps: float, *, delta_flow: bool = False) -> None:
         self._config = config
         self._flow = create_flow(config.flow)
         depth = math.ceil(config.delta_s * fps * 1.5) + 4
+        self._delta_flow = delta_flow
         self._past = np.zeros((depth, *_SHAPE), np.uint8)
+        self._past_moved = np.zeros((depth, _R + 2, 2), np.float32)
         self._past_s = np.full(depth, -math.inf)
         self._motion = np.zeros((_R, 2), np.float32)
         self._velocity = np.zeros((_R, 2), np.float32)
@@ -104,9 +108,10 @@ class MotionMeter:
         flow_delta = None
         self._velocity[:] = 0
         if before is not None:
-            flow_delta = self._flow(before, face)
-            self._velocity[:] = self._regions(_cells(flow_delta))[:_R]
-        self._remember(face, time_s)
+            np.subtract(moved[:_R], self._past_moved[before, :_R], out=self._velocity)
+            if self._delta_flow:
+                flow_delta = self._flow(self._past[before], face)
+        self._remember(face, moved, time_s)
         self._maybe_renew(face, mesh, time_s, delta_s, moved)
         return self._sample(
             index, time_s, gap_before, head_speed, restart, face, flow, flow_delta, delta_s
@@ -136,8 +141,8 @@ class MotionMeter:
         self._strain[:] = self._weights.matrix[:_R] @ self._magnitude.ravel()
         self._strain *= np.float32(GRID / (2 * FACE_SIZE))
 
-    def _before(self, time_s: float) -> tuple[npt.NDArray[np.uint8] | None, float]:
-        """The newest face that is at least delta old, and its age."""
+    def _before(self, time_s: float) -> tuple[int | None, float]:
+        """Where the newest face that is at least delta old is kept, and its age."""
         n = min(self._count, len(self._past))
         limit = time_s - self._config.delta_s + _EPSILON_S
         for back in range(1, n + 1):
@@ -145,12 +150,15 @@ class MotionMeter:
             if self._past_s[slot] <= limit:
                 age = time_s - self._past_s[slot]
                 # Across a gap the span would be another one: no answer is better.
-                return (self._past[slot], age) if age < 2 * self._config.delta_s else (None, 0.0)
+                return (slot, age) if age < 2 * self._config.delta_s else (None, 0.0)
         return None, 0.0
 
-    def _remember(self, face: npt.NDArray[np.uint8], time_s: float) -> None:
+    def _remember(
+        self, face: npt.NDArray[np.uint8], moved: npt.NDArray[np.float32], time_s: float
+    ) -> None:
         slot = self._count % len(self._past)
         self._past[slot] = face
+        self._past_moved[slot] = moved
         self._past_s[slot] = time_s
         self._count += 1
 

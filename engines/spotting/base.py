@@ -35,7 +35,8 @@ class MotionSample:
         face: (128, 128) uint8, the aligned gray face; None when not `valid`.
         flow: (128, 128, 2) float32 flow from the neutral reference, canonical pixels; None when
             not `valid`.
-        flow_delta: (128, 128, 2) float32 flow over the last `delta_s`; None when not `valid`.
+        flow_delta: (128, 128, 2) float32 flow over the last `delta_s`; None when not `valid`, in
+            the first `delta_s`, and for a spotter that does not read it.
     """
 
     index: int
@@ -79,6 +80,8 @@ class Spotter(Protocol):
 
     name: str
     version: str
+    reads_delta_flow: bool
+    """Whether `MotionSample.flow_delta` is worth measuring for it."""
 
     @property
     def look_ahead_s(self) -> float:

@@ -91,6 +91,7 @@ class FlowSpotter:
 
     name = "flow"
     version = "1"
+    reads_delta_flow = False
 
     def __init__(self, config: FlowSpotterConfig, fps: float) -> None:
         self.config = config

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from streamer.alignment.similarity import Points, Similarity, to_points, to_xy
 from streamer.frame import Image
 
-_WINDOW = (15, 15)
+_WINDOW = (11, 11)
 _LEVELS = 2
-_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.01)
+_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 8, 0.01)
 _ITERATIONS = 3
 _AGREE_PX = 0.75  # a point this far off the common motion no longer counts, canonical pixels
 

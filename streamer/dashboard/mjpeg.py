@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 import cv2
 
 from streamer.frame import Image
+from streamer.priority import give_way
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class MjpegBroadcaster:
             self._viewers.discard(viewer)
 
     def _run(self) -> None:
+        give_way()
         next_picture = self._open_view()
         spent, handed_at = 0.0, -math.inf
         while not self._closing.wait(max(0.0, self._period_s - spent)):

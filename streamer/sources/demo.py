@@ -19,14 +19,16 @@ DEFAULT_DURATION_S = 60.0
 _FPS_LIMIT = 10_000.0
 _SIZE_LIMITS = (64, 8192)
 _FIRST_PICTURE_S = 0.01  # time to draw it before the clock starts
+_DRIVER_BUFFERS = 4  # a reader that is this many pictures late still finds them, as with V4L2
 _LONGEST_SLEEP_S = 0.1
 
 
 class DemoSource:
     """Animates a photograph with scripted expressions.
 
-    In real time it behaves as a camera does: a frame is there when its time has come, and
-    pictures that could not be drawn in time are missing (cause `demo_late`). Otherwise it waits
+    In real time it behaves as a camera does: a frame is there when its time has come, a reader
+    that is a few frames late still finds them, and what is lost beyond that is told (cause
+    `demo_late`). Otherwise it waits
     for its reader, and every frame comes.
 
     Args:
@@ -175,10 +177,8 @@ class DemoSource:
         if self._next == 0:
             self._started_s = now + _FIRST_PICTURE_S
             return 0
-        due = (now - self._started_s) * self._fps
-        if due <= self._next + 1:
-            return 0
-        return min(math.floor(due), self._frames - 1) - self._next
+        due = math.floor((now - self._started_s) * self._fps)
+        return max(min(due - _DRIVER_BUFFERS, self._frames - 1) - self._next, 0)
 
     def _wait_until(self, deadline_s: float) -> None:
         while (remaining := deadline_s - time.perf_counter()) > 0:

@@ -147,7 +147,7 @@ def test_a_new_epoch_and_a_lost_face_start_anew(face):
 
 
 def test_the_second_flow_spans_its_time_or_nothing(face):
-    instrument = meter()
+    instrument = MotionMeter(MotionConfig(), FPS, delta_flow=True)
     for k in range(10):
         sample = measure(instrument, face.rest, k, face)
         assert sample.flow_delta is None
@@ -157,6 +157,11 @@ def test_the_second_flow_spans_its_time_or_nothing(face):
     assert sample.velocity[REGION_NAMES.index("chin"), 1] > 0
     after_a_gap = measure(instrument, face.rest, 60, face, gap=49)
     assert after_a_gap.flow_delta is None
+    assert not after_a_gap.velocity.any()
+    without = meter()
+    for k in range(11):
+        sample = measure(without, face.rest, k, face)
+    assert sample.flow_delta is None
 
 
 @pytest.mark.parametrize("flow", FLOWS)
