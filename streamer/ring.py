@@ -270,7 +270,7 @@ class RingReader(Generic[PayloadT]):
         self._keep = keep
         self._next = start  # sequence number of the next frame to read
         self._holding = False
-        self._dropped = 0  # lost since the last frame that was read
+        self._dropped = 0  # missing since the last frame that was read
 
     def next(self, timeout: float | None = None) -> Slot[PayloadT] | None:
         """Return the next frame, waiting for it; lets go of the one before.
@@ -335,12 +335,14 @@ class RingReader(Generic[PayloadT]):
 
     def drop_until(self, sequence: int) -> None:
         """Lose what lies before `sequence`, so that the kept window stays whole."""
-        missing = sequence + self._keep - self._next
-        if missing > 0 and sequence > 0:
-            drop = min(missing, self._ring._head - self._next)
-            self._next += drop
-            self._dropped += drop
-            self.lost += drop
+        if sequence <= 0:
+            return
+        until = min(sequence + self._keep, self._ring._head)
+        while self._next < until:
+            # What was missing before a lost frame is now missing before the next one that is read.
+            self._dropped += 1 + self._ring._frame(self._next).gap_before
+            self._next += 1
+            self.lost += 1
 
     def lag(self, head: int) -> int:
         """Frames published but not read."""

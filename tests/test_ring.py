@@ -45,6 +45,7 @@ def test_dropping_ring_behaves_like_a_list(ops, capacity, keeps):
     readers = [ring.reader(f"r{i}", keep) for i, keep in enumerate(keeps)]
     written: list[tuple[int, int]] = []  # (frame index, gap)
     position = [0, 0, 0]
+    followed_by = [0, 0, 0]
     index = -1
     for op, argument in ops:
         oldest = max(0, len(written) - capacity)
@@ -69,6 +70,9 @@ def test_dropping_ring_behaves_like_a_list(ops, capacity, keeps):
             assert slot.frame.index == slot.payload == expected
             assert (slot.frame.image == expected % 251).all()
             assert slot.frame.gap_before >= gap
+            # Losses of the source and of this reader together explain every missing index.
+            assert slot.frame.index == followed_by[argument] + slot.frame.gap_before
+            followed_by[argument] = slot.frame.index + 1
             position[argument] += 1
         elif op == "last":
             window = ring.last(argument / FPS)

@@ -34,9 +34,12 @@ class _Viewer:
         self.loop = loop
         self._slot: bytes | None = None
         self._filled = asyncio.Event()
+        self._over = False
 
     def put(self, jpeg: bytes | None) -> None:
-        self._slot = jpeg
+        """Take the newest picture; None ends the stream, whatever comes after it."""
+        self._over = self._over or jpeg is None
+        self._slot = None if self._over else jpeg
         self._filled.set()
 
     async def take(self) -> bytes | None:
