@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _DONE, _FAULT, _MISTAKE = 0, 1, 2
 _POLL_S = 0.2  # Windows delivers Ctrl-C only between two waits
 _STDERR = 2
-_SWITCH_S = 0.001  # a stage that waits for the interpreter waits no fifth of a frame
+_DEMO_SHOW_S = 600.0  # long enough to look around on the dashboard
 
 _DESCRIPTION = """\
 Glint finds micro-expressions, facial movements of 0.04 to 0.5 s, while they happen.
@@ -67,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _MISTAKE
     quiet = options.log_level != "debug"
     with _quiet_native_code(quiet), _logging(options.log_level), _sigterm_as_ctrl_c():
-        sys.setswitchinterval(_SWITCH_S)
         return _run(options)
 
 
@@ -149,7 +148,11 @@ def _parser() -> argparse.ArgumentParser:
         help="pixel format to ask a camera for; many reach their full rate with MJPG only",
     )
     source.add_argument(
-        "--duration", type=float, metavar="S", help="end after so many seconds of stream time"
+        "--duration",
+        type=float,
+        metavar="S",
+        help="end after so many seconds of stream time (default: the demo ends after 60 s, on the "
+        "dashboard after 10 minutes, anything else where it ends)",
     )
     source.add_argument(
         "--speed",
@@ -245,7 +248,10 @@ def configuration(options: argparse.Namespace) -> GlintConfig:
         "spotter": options.spotter,
         "recognizer": options.recognizer,
     }
-    return GlintConfig.from_tree(_overlay(tree, given))
+    merged = _overlay(tree, given)
+    if not options.headless and merged["source"].get("spec") == "demo":
+        merged["source"].setdefault("duration_s", _DEMO_SHOW_S)
+    return GlintConfig.from_tree(merged)
 
 
 def _overlay(tree: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

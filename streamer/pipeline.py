@@ -8,7 +8,6 @@ frames alone.
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import time
@@ -20,9 +19,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from queue import Full, Queue
 from typing import Any
-
-import cv2
-from threadpoolctl import threadpool_limits
 
 from engines.events import Event, EventState
 from engines.motion.canonical import FACE_SIZE, REGION_NAMES
@@ -36,6 +32,7 @@ from streamer.errors import SourceInterrupted
 from streamer.frame import Image
 from streamer.recognition import RecognitionThread
 from streamer.ring import FrameRing, Overflow, RingReader, ring_capacity
+from streamer.scheduling import no_long_pauses, one_thread_a_stage
 from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics, Sink
 from streamer.sources.base import FrameSource, SourceInfo, SourceState
 from streamer.telemetry import LossLedger, ProcessUsage, RateMeter, StageClocks
@@ -114,19 +111,13 @@ class Pipeline:
         Raises:
             UserError: Something cannot be opened; nothing is left running.
         """
-        # One thread a stage is what the cores are shared among. The pools of OpenCV and BLAS would
-        # only make the stages wait for each other; BLAS spins, and doubled the cost of a frame.
-        cv2.setNumThreads(1)
-        threadpool_limits(limits=1, user_api="blas")
+        one_thread_a_stage()
         try:
             session = self._open()
         except BaseException:
             self._release()
             raise
-        # What was loaded stays: looking through all of it for garbage stalls every stage for a
-        # tenth of a second.
-        gc.collect()
-        gc.freeze()
+        no_long_pauses()
         for name, work in (
             ("glint-capture", self._capture),
             ("glint-alignment", self._align),

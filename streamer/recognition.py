@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from queue import Empty, Full, Queue
 
 from engines.recognition.base import EventClip, Recognition, Recognizer
-from streamer.priority import give_way
+from streamer.scheduling import give_way
 
 logger = logging.getLogger(__name__)
 

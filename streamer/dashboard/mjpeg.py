@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 import cv2
 
 from streamer.frame import Image
-from streamer.priority import give_way
+from streamer.scheduling import give_way
 
 _log = logging.getLogger(__name__)
 
