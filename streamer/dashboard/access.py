@@ -32,7 +32,7 @@ def check_bind(host: str, auth: Credentials | None) -> None:
     if auth is None and not is_loopback(host):
         raise ConfigError(
             f"The dashboard shows a person's face, so on {host or 'every address'} it needs a "
-            "login; set a user and a password, or bind it to 127.0.0.1."
+            "login; set GLINT_LOGIN=user:password, or bind it to 127.0.0.1."
         )
 
 
