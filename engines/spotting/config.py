@@ -68,6 +68,13 @@ class FlowSpotterConfig(BaseModel):
     blink_caution: float = Field(
         1.6, ge=1, description="Factor on the threshold while the eyes are shut."
     )
+    gaze_s: float = Field(0.15, gt=0, le=1, description="Span in which a glance is noticed.")
+    gaze_iod: float = Field(
+        0.002, gt=0, description="Sideways motion of both eyes that is a glance."
+    )
+    gaze_caution: float = Field(
+        1.4, ge=1, description="Factor on the threshold during and right after a glance."
+    )
     blink_hold_s: float = Field(
         0.12, ge=0, description="How long the regions stay muted after the eyes are still."
     )

@@ -23,7 +23,8 @@ exceeds a share of its apex.
 
 Noise level, threshold and neutral face are learned from rest: they stand still while an event is
 open or the eyes are shut. Eyelids follow every blink and every glance, so they accompany an event
-but never make one; while the eyes are shut the brows are mute too, and the rest must be clearer.
+but never make one; while the eyes are shut the brows are mute too, and the rest must be clearer,
+as everything must be right after a glance.
 """
 
 from __future__ import annotations
@@ -143,6 +144,7 @@ class FlowSpotter:
         self._armed = True  # the score has been below the bar since the last event
         self._eyes_shut_s = -math.inf
         self._eyes_open_s = -math.inf
+        self._glance_s = -math.inf
 
     def push(self, sample: MotionSample) -> SpotterOutput:
         """Take the next frame; see `Spotter.push`."""
@@ -198,6 +200,13 @@ class FlowSpotter:
         elif now - self._eyes_open_s <= config.blink_s:
             self._eyes_shut_s = now
         blinking = now - self._eyes_shut_s <= config.blink_hold_s
+        # A glance drags the skin around the eyes along: whatever begins with it must be clearer.
+        before = self._history.since(now - config.gaze_s)[2][0]
+        if abs(float((smooth - before)[_R:, 0].mean())) > config.gaze_iod:
+            self._glance_s = now
+        caution = config.gaze_caution if now - self._glance_s <= config.gaze_s else 1.0
+        if blinking:
+            caution = config.blink_caution
         strength = length[:_R] / self._sigma[:_R]
         strength[_EYELIDS] = 0
         if blinking:
@@ -216,7 +225,7 @@ class FlowSpotter:
             moved=moved,
             strength=strength,
             score=score,
-            bar=threshold * (config.blink_caution if blinking else 1.0),
+            bar=threshold * caution,
             blinking=blinking,
             steady=sample.head_speed <= config.max_head_speed,
         )
