@@ -67,7 +67,8 @@ def test_a_slow_viewer_skips_pictures_and_holds_up_nobody() -> None:
         parts = await take(fast, 30)
         (after,) = await take(slow, 1)
         latest = int(decoded(parts[-1]).mean())
-        assert int(decoded(after).mean()) >= latest > int(decoded(before).mean()) + 20
+        # Viewers are handed a picture in turn, so the slow one may be one behind, but no more.
+        assert int(decoded(after).mean()) >= latest - 1 > int(decoded(before).mean()) + 20
         broadcaster.close()
 
     asyncio.run(watch())
