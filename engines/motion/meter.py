@@ -58,11 +58,6 @@ class MotionMeter:
         self._reference_s = -math.inf
         self._still_since = math.inf
 
-    @property
-    def region_centres(self) -> npt.NDArray[np.float32] | None:
-        """(R, 2) region centres in canonical pixels; None before the first face."""
-        return None if self._weights is None else self._weights.centres
-
     def measure(
         self,
         index: int,
