@@ -302,7 +302,11 @@ def _run_dashboard(config: GlintConfig, folder: Path | None) -> None:
 
     folders = _folders(folder)
     view = DashboardSink()
-    session = LiveSession(lambda sinks: _pipeline(config, sinks, next(folders)), [view])
+    session = LiveSession(
+        lambda sinks: _pipeline(config, sinks, next(folders)),
+        [view],
+        config.flow_spotter.threshold_factor,
+    )
     server = DashboardServer(session, view, host=dashboard.host, port=dashboard.port, auth=login)
     try:
         with suppress(KeyboardInterrupt):

@@ -68,10 +68,14 @@ class LiveSession:
     Args:
         factory: Builds a pipeline that tells the given sinks.
         sinks: Sinks of every session, the dashboard's among them.
+        configured_factor: Factor of the spotting threshold that sessions start with.
     """
 
     def __init__(
-        self, factory: Callable[[Sequence[Sink]], PipelineLike], sinks: Sequence[Sink]
+        self,
+        factory: Callable[[Sequence[Sink]], PipelineLike],
+        sinks: Sequence[Sink],
+        configured_factor: float | None = None,
     ) -> None:
         self._factory = factory
         self._sinks = tuple(sinks)
@@ -80,6 +84,7 @@ class LiveSession:
         self._info: SessionInfo | None = None
         self._error: str | None = None
         self._factor: float | None = None
+        self._configured_factor = configured_factor
 
     @property
     def running(self) -> bool:
@@ -104,9 +109,9 @@ class LiveSession:
     def threshold_factor(self) -> float | None:
         """Factor c: what was set here, otherwise the pipeline's own."""
         pipeline = self._pipeline
-        if self._factor is not None or pipeline is None:
+        if self._factor is not None:
             return self._factor
-        return pipeline.threshold_factor or None
+        return (pipeline.threshold_factor if pipeline else None) or self._configured_factor
 
     def start(self) -> None:
         """Start a session; does nothing while one runs.

@@ -60,6 +60,10 @@ def test_a_session_that_failed_on_its_way_says_why(sink: DashboardSink) -> None:
     assert "ZeroDivisionError: oops" in str(live.error)
 
 
+def test_the_configured_threshold_shows_before_the_first_session(sink: DashboardSink) -> None:
+    assert LiveSession(FakePipeline, [sink], 6.0).threshold_factor == 6.0  # type: ignore[arg-type]
+
+
 def test_the_threshold_outlives_the_session(session: LiveSession) -> None:
     assert session.threshold_factor is None
     session.start()
