@@ -137,7 +137,7 @@ def block_costs(fps: float, size: tuple[int, int], frames: int = 400) -> list[Co
             face = np.empty((FACE_SIZE, FACE_SIZE), np.uint8)
             alignment = timed("alignment: track and warp", aligner.align, frame, face)
             sample = timed(
-                "motion: two flows, regions, strain",
+                "motion: flow, regions, strain",
                 meter.measure,
                 frame.index,
                 frame.time_s,
@@ -177,7 +177,7 @@ def block_costs(fps: float, size: tuple[int, int], frames: int = 400) -> list[Co
             block,
             float(np.percentile(values, 50)),
             float(np.percentile(values, 95)),
-            when.get(block, "twice a frame" if block.startswith("one ") else "every frame"),
+            when.get(block, "part of motion" if block.startswith("one ") else "every frame"),
         )
         for block, values in taken.items()
     ]

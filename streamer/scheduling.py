@@ -18,8 +18,8 @@ _BACKGROUND_NICE = 15
 def one_thread_a_stage() -> None:
     """Keep libraries from starting threads of their own beside the stages.
 
-    The pools of OpenCV and BLAS would only make the stages wait for each other; BLAS spins while
-    it waits, and doubled the cost of a frame.
+    The pools of OpenCV and BLAS would only make the stages wait for each other, and BLAS spins while
+    it waits.
     """
     cv2.setNumThreads(1)
     threadpool_limits(limits=1, user_api="blas")
@@ -29,7 +29,7 @@ def one_thread_a_stage() -> None:
 def no_long_pauses() -> None:
     """Keep the garbage collector away from what is loaded and stays.
 
-    Looking through all of it stalls every stage for a tenth of a second.
+    Looking through all of it stalls every stage at once.
     """
     gc.collect()
     gc.freeze()

@@ -188,7 +188,6 @@ def test_dropping_ring_counts_every_loss_with_concurrent_readers(capacity, n_rea
 def test_a_slow_reader_does_not_hurt_the_others():
     ring: FrameRing[int] = FrameRing(4, SHAPE, Overflow.DROP_OLDEST)
     slow, fast = ring.reader("slow"), ring.reader("fast")
-    slow.next  # noqa: B018 - it never reads
     for index in range(20):
         publish(ring, index)
         slot = fast.next(timeout=0)

@@ -33,8 +33,8 @@ class OpticalFlow(Protocol):
 class DisFlow:
     """Dense inverse search (Kroeger et al., ECCV 2016), tuned for 128×128 faces.
 
-    Half resolution instead of the quarter of OpenCV's fast presets, which see only half of a
-    sub-pixel movement of a mouth corner. Patches are compared with their means removed, so that a
+    Half resolution instead of the quarter of OpenCV's fast presets, which read a sub-pixel movement
+    of a mouth corner far too short. Patches are compared with their means removed, so that a
     change of illumination is not motion.
     """
 

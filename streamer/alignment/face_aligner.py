@@ -1,7 +1,6 @@
 """The default aligner: Face Mesh at tens of hertz, optical tracking at every frame.
 
-Face Mesh's landmarks jitter by about a tenth of a pixel, more than the motion that Glint looks
-for. So landmarks never move the face directly: stable points are tracked optically at every frame
+Face Mesh's landmarks jitter from frame to frame by as much as a weak expression moves. So landmarks never move the face directly: stable points are tracked optically at every frame
 (`tracking`), and the landmarks pull that alignment home with a time constant of about a second,
 the steady state of a Kalman filter whose landmark noise is large. Each landmark result is applied
 one mesh period after its frame, whether or not it was ready earlier: the outcome depends on the
@@ -11,6 +10,7 @@ wait; the result comes late, and the frame says so (`mesh_late`).
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections import deque
 from concurrent.futures import Future
@@ -326,10 +326,13 @@ class FaceAligner:
         low, high = outline.min(axis=0), outline.max(axis=0)
         height, width = frame.image.shape[:2]
         inter_ocular = INTER_OCULAR_PX * abs(back.a)
+        # Face Mesh sees the face upright: the tilt that alignment took out is put back.
+        nod, turn, tilt = face.pose
+        pose = (nod, turn, tilt - cmath.phase(face.alignment.a))
         flags = []
         if inter_ocular < self._config.min_inter_ocular_px:
             flags.append("small_face")
-        if max(abs(angle) for angle in face.pose) > math.radians(self._config.max_rotation_deg):
+        if max(abs(angle) for angle in pose) > math.radians(self._config.max_rotation_deg):
             flags.append("rotated")
         if face.others:
             flags.append("several_faces")
@@ -343,7 +346,7 @@ class FaceAligner:
             epoch=self._epoch,
             face_id=self._face_id,
             confidence=face.confidence,
-            pose=face.pose,
+            pose=pose,
             box=(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
             landmarks=outline,
             mesh=face.mesh_xyz,
