@@ -18,8 +18,8 @@ _BACKGROUND_NICE = 15
 def one_thread_a_stage() -> None:
     """Keep libraries from starting threads of their own beside the stages.
 
-    The pools of OpenCV and BLAS would only make the stages wait for each other, and BLAS spins while
-    it waits.
+    The pools of OpenCV and BLAS would only make the stages wait for each other, and BLAS spins
+    while it waits.
     """
     cv2.setNumThreads(1)
     threadpool_limits(limits=1, user_api="blas")

@@ -1,7 +1,8 @@
 """The default aligner: Face Mesh at tens of hertz, optical tracking at every frame.
 
-Face Mesh's landmarks jitter from frame to frame by as much as a weak expression moves. So landmarks never move the face directly: stable points are tracked optically at every frame
-(`tracking`), and the landmarks pull that alignment home with a time constant of about a second,
+Face Mesh's landmarks jitter from frame to frame by as much as a weak expression moves. So they
+never move the face directly: stable points are tracked optically at every frame (`tracking`), and
+the landmarks pull that alignment home with a time constant of about a second,
 the steady state of a Kalman filter whose landmark noise is large. Each landmark result is applied
 one mesh period after its frame, whether or not it was ready earlier: the outcome depends on the
 frames alone, not on the speed of the machine. A live source that overruns the period does not
