@@ -21,7 +21,7 @@ from engines.synthesis.portrait import (
     RIGHT_EYE_OUTER,
     Portrait,
 )
-from engines.synthesis.scenario import REFERENCE_INTER_OCULAR_PX, FaceState, Scenario
+from engines.synthesis.scenario import REFERENCE_INTER_OCULAR_PX, FaceState, Script
 
 Image = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
@@ -48,26 +48,35 @@ _NO_SECOND_MAP = np.empty(0, np.float32)
 
 
 class FaceAnimator:
-    """Draws the frames of a scenario. For one thread: it works in buffers of its own.
+    """Draws the frames of a script. For one thread: it works in buffers of its own.
 
-    A picture depends on the portrait, the scenario, the time and the frame's number alone, and
+    A picture depends on the portrait, the script, the time and the frame's number alone, and
     not on what was drawn before.
 
     Args:
         portrait: The face.
-        scenario: What it does.
+        script: What it does.
         width: Width of a picture in pixels.
         height: Height of a picture in pixels.
+        inter_ocular_px: Distance between the outer eye corners in the picture, at rest; None for
+            that of a head and shoulders portrait, 100 pixels in a VGA picture.
 
     Attributes:
         inter_ocular_px: Distance between the outer eye corners in the picture, at rest.
         landmarks: (468, 2) float64 Face Mesh landmarks in the picture at rest, in pixels.
     """
 
-    def __init__(self, portrait: Portrait, scenario: Scenario, width: int, height: int) -> None:
-        self._scenario = scenario
+    def __init__(
+        self,
+        portrait: Portrait,
+        script: Script,
+        width: int,
+        height: int,
+        inter_ocular_px: float | None = None,
+    ) -> None:
+        self._script = script
         self._size = (width, height)
-        span = REFERENCE_INTER_OCULAR_PX * min(
+        span = inter_ocular_px or REFERENCE_INTER_OCULAR_PX * min(
             width / _REFERENCE_SIZE[0], height / _REFERENCE_SIZE[1]
         )
         self.inter_ocular_px = span
@@ -85,9 +94,9 @@ class FaceAnimator:
         self._eyes = [_EyePatch(portrait, lids, self) for lids in (RIGHT_EYE, LEFT_EYE)]
         self._picture = self._draw_still()
         self._bands = list(self._cut_bands())
-        config = scenario.config
+        config = script.config
         self._noise = (
-            NoiseBank(scenario.seed, (height, width, 3), config.noise_sigma)
+            NoiseBank(script.seed, (height, width, 3), config.noise_sigma)
             if config.noise
             else None
         )
@@ -96,11 +105,11 @@ class FaceAnimator:
         """Draw the picture at a time.
 
         Args:
-            time_s: Time in the scenario in seconds.
+            time_s: Time in the script in seconds.
             out: (height, width, 3) uint8, overwritten with BGR.
             frame_number: Number of the frame; chooses its noise.
         """
-        self.draw(self._scenario.at(time_s), out, frame_number)
+        self.draw(self._script.at(time_s), out, frame_number)
 
     def draw(self, state: FaceState, out: Image, frame_number: int) -> None:
         """Draw the picture of a state; otherwise as `render`."""
@@ -189,9 +198,9 @@ class FaceAnimator:
         weight = 1 - fade * fade * (3 - 2 * fade)
         across, down = np.moveaxis(self._grid - self._pivot, -1, 0)
         zero, one = np.zeros_like(across), np.ones_like(across)
-        relief = -span * _relief(portrait, self.to_portrait(self._grid))
+        height = -span * relief(portrait, self.to_portrait(self._grid))
         basis = [(across, down), (down, -across), (one, zero), (zero, one)]
-        basis += [(relief, zero), (zero, relief)]
+        basis += [(height, zero), (zero, height)]
         self._head_basis = [
             np.ascontiguousarray(np.stack(pair, axis=-1) * weight[..., None], np.float32)
             for pair in basis
@@ -204,7 +213,7 @@ class FaceAnimator:
     def _build_fields(self, portrait: Portrait) -> Mapping[int, Field]:
         """Where the picture comes from when a unit is displaced by one inter-ocular distance."""
         points = self.to_portrait(self._grid)
-        rng = np.random.default_rng([self._scenario.seed, 6])
+        rng = np.random.default_rng([self._script.seed, 6])
         fade = self._weight[..., None]
         fields: dict[int, Field] = {}
         for unit in ACTION_UNITS:
@@ -366,8 +375,16 @@ def _to_rest(head: HeadPose, pivot: Points, span: float) -> npt.NDArray[np.float
     return np.column_stack([linear, pivot - linear @ moved_pivot])
 
 
-def _relief(portrait: Portrait, points: Points) -> npt.NDArray[np.float64]:
-    """How far points of the face stand out from its outline; 1 at most, 0 beyond the face."""
+def relief(portrait: Portrait, points: Points) -> npt.NDArray[np.float64]:
+    """Return how far points of the face stand out from its outline.
+
+    Args:
+        portrait: The face.
+        points: (..., 2) positions in pixels of the portrait.
+
+    Returns:
+        (...) heights; 1 at most, 0 beyond the face.
+    """
     places, depth = portrait.landmarks[:, :2], portrait.landmarks[:, 2]
     height = depth.max() - depth
     height = height / height.max()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -205,6 +205,17 @@ class FaceState:
     gain: float = 1.0
 
 
+class Script(Protocol):
+    """What a picture can be drawn from."""
+
+    config: ScenarioConfig
+    seed: int
+
+    def at(self, time_s: float) -> FaceState:
+        """Return what the picture shows at a time."""
+        ...
+
+
 class Scenario:
     """The script of a session.
 
@@ -229,7 +240,7 @@ class Scenario:
         script, lids, eyes, head, lamp = (
             np.random.default_rng([seed, aspect]) for aspect in range(5)
         )
-        self.expressions = tuple(_expressions(script, config, duration_s))
+        self.expressions = tuple(script_expressions(script, config, duration_s, draw_expression))
         self.blinks = tuple(_blinks(lids, config.blinks_per_min, duration_s))
         self.saccades = tuple(_saccades(eyes, duration_s))
         if not config.expressions:
@@ -287,17 +298,27 @@ def _ease(share: float) -> float:
 _TAIL_SHARE = 0.001
 
 
-def _expressions(
-    rng: np.random.Generator, config: ScenarioConfig, duration_s: float
+def script_expressions(
+    rng: np.random.Generator,
+    config: ScenarioConfig,
+    duration_s: float,
+    draw: Callable[[np.random.Generator, ScenarioConfig, float], ScriptedExpression],
 ) -> Iterator[ScriptedExpression]:
-    """Expressions at random times, never closer than the gap, never in a quiet stretch."""
+    """Yield expressions at random times, never closer than the gap, never in a quiet stretch.
+
+    Args:
+        rng: Where everything is drawn from.
+        config: How many and where.
+        duration_s: Length of the session; the last expression ends before it does.
+        draw: Draws one expression that starts to show at a time.
+    """
     mean_s = (1 - config.micro_share) * sum(config.macro_duration_s) / 2
     mean_s += config.micro_share * sum(config.micro_duration_s) / 2
     mean_wait_s = max(60.0 / config.expressions_per_min - config.min_gap_s - mean_s, 0.05)
     free_s = config.lead_s
     while True:
         onset_s = free_s + float(rng.exponential(mean_wait_s))
-        expression = draw_expression(rng, config, onset_s)
+        expression = draw(rng, config, onset_s)
         free_s = expression.offset_s + config.min_gap_s
         if expression.end_s >= duration_s:
             return
@@ -333,17 +354,44 @@ def draw_expression(
     courses /= courses.max(axis=1, keepdims=True)
     courses *= np.array([[strength] for _, strength in strengths])
     courses *= rng.uniform(0.85, 1.0, (len(strengths), 1))
-    courses *= amplitude / courses.max()
+    return place_expression(
+        kind=kind,
+        emotion=emotion,
+        action_units=tuple(unit for unit, _ in strengths),
+        courses=courses * (amplitude / courses.max()),
+        onset_s=onset_s,
+        visible_s=visible_s,
+    )
 
+
+def place_expression(
+    *,
+    kind: EventKind,
+    emotion: str,
+    action_units: tuple[int, ...],
+    courses: npt.NDArray[np.float64],
+    onset_s: float,
+    visible_s: float,
+) -> ScriptedExpression:
+    """Stretch the courses of an expression so that it shows from `onset_s` for `visible_s`.
+
+    Args:
+        kind: Micro or macro.
+        emotion: Class of the expression.
+        action_units: Numbers of its action units.
+        courses: (len(action_units), N) displacement in inter-ocular distances, at even steps.
+        onset_s: Time at which the largest action unit reaches 10 % of its peak.
+        visible_s: Time until it falls below 10 %.
+    """
     largest = courses.max(axis=0)
     onset, apex, offset = visible_interval(largest)
     step_s = visible_s / (offset - onset)
     start_s = onset_s - onset * step_s
-    end = int(np.flatnonzero(largest > _TAIL_SHARE * amplitude)[-1]) + 2
+    end = int(np.flatnonzero(largest > _TAIL_SHARE * largest[apex])[-1]) + 2
     return ScriptedExpression(
         kind=kind,
         emotion=emotion,
-        action_units=tuple(unit for unit, _ in strengths),
+        action_units=action_units,
         onset_s=onset_s,
         apex_s=start_s + apex * step_s,
         offset_s=onset_s + visible_s,
