@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engines.events import EventKind
+from engines.runtime.registry import BACKENDS
 from streamer.config import GlintConfig, read_toml
 from streamer.errors import ConfigError, UserError
 from streamer.sinks.base import SessionInfo, SessionMetrics, Sink
@@ -174,6 +175,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"recognition engine, or 'none' (default: {default.recognizer})",
     )
     analysis.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="what runs the engines' networks: onnx (ONNX Runtime on the processor), tensorrt or "
+        "tensorrt-rtx (an NVIDIA GPU; see python -m engines.build --help), or auto, which takes a "
+        f"plan that was built and verified and otherwise onnx (default: {default.backend})",
+    )
+    analysis.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
@@ -247,6 +255,7 @@ def configuration(options: argparse.Namespace) -> GlintConfig:
         "dashboard": {"host": options.host, "port": options.port},
         "spotter": options.spotter,
         "recognizer": options.recognizer,
+        "backend": options.backend,
     }
     merged = _overlay(tree, given)
     if not options.headless and merged["source"].get("spec") == "demo":

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engines.motion.config import MotionConfig
+from engines.runtime.registry import Backend
 from engines.spotting.config import FlowSpotterConfig
 from streamer.errors import ConfigError
 from streamer.sources.base import SourceOptions
@@ -114,6 +115,9 @@ class GlintConfig(Section):
     spotter: str = Field("flow", min_length=1, description="Name of the spotting engine.")
     recognizer: str = Field(
         "ststnet", min_length=1, description="Name of the recognition engine, or 'none'."
+    )
+    backend: Backend = Field(
+        "auto", description="What runs the engines' networks; auto: a verified plan, or ONNX."
     )
     flow_spotter: FlowSpotterConfig = FlowSpotterConfig()
     pipeline: PipelineConfig = PipelineConfig()

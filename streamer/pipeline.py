@@ -189,6 +189,9 @@ class Pipeline:
         self._analysis = Analysis(self._stages.meter(info, self._spotter), self._spotter)
         if self._stages.recognizer is not None:
             self._recognition = RecognitionThread(self._stages.recognizer())
+        for engine in self._engines():
+            if (fallback := _runs_on(engine).get("fallback")) is not None:
+                self._note(fallback)
         history_s = self._config.flow_spotter.macro_s + CLIP_MARGIN_S + 1.0
         self._frames: FrameRing[None] = FrameRing(
             ring_capacity(fps, budget.capture_budget_s if live else _FILE_BUDGET_S),
@@ -231,6 +234,7 @@ class Pipeline:
                 "name": self._spotter.name,
                 "version": self._spotter.version,
                 "look_ahead_s": self._spotter.look_ahead_s,
+                **_runs_on(self._spotter),
             },
         }
         if self._recognition is not None:
@@ -239,7 +243,7 @@ class Pipeline:
                 "name": engine.name,
                 "version": engine.version,
                 "sha256": engine.model_sha256,
-                "backend": getattr(engine, "backend", None),
+                **_runs_on(engine),
             }
         configuration = self._config.model_dump(mode="json")
         configuration["source"]["spec"] = info.name  # an address without its credentials
@@ -254,6 +258,11 @@ class Pipeline:
             truth=tuple(truth()) if callable(truth) else None,
         )
 
+    def _engines(self) -> list[Spotter | Recognizer]:
+        assert self._spotter is not None
+        recognition = self._recognition
+        return [self._spotter, *([] if recognition is None else [recognition.recognizer])]
+
     def _release(self) -> None:
         self._source.close()
         aligner = getattr(self, "_aligner", None)
@@ -261,6 +270,9 @@ class Pipeline:
             aligner.close()
         if self._recognition is not None:
             self._recognition.close()
+        close_spotter = getattr(self._spotter, "close", None)  # those with a network have it
+        if close_spotter is not None:
+            close_spotter()
 
     def _guard(self, work: Callable[[], None]) -> None:
         """Run a stage; a failure ends the session in order.
@@ -481,3 +493,10 @@ class Pipeline:
             end_state=end_state,
             notes=tuple(notes),
         )
+
+
+def _runs_on(engine: Spotter | Recognizer) -> dict[str, str | None]:
+    """What runs an engine's network and why it is not what was asked for; empty without one."""
+    if not hasattr(engine, "backend"):
+        return {}
+    return {"backend": engine.backend, "fallback": getattr(engine, "fallback", None)}

@@ -58,6 +58,8 @@ class RecognitionThread:
             self._stopping.set()
             if self._thread.is_alive():
                 self._thread.join(timeout=5)
+            elif self._thread.ident is None:  # never started
+                self.recognizer.close()
 
     def _run(self) -> None:
         give_way()

@@ -42,7 +42,9 @@ def build_pipeline(
             config.motion, info.fps_nominal, delta_flow=spotter.reads_delta_flow
         ),
         spotter=lambda info: create_spotter(config.spotter, config.flow_spotter, info.fps_nominal),
-        recognizer=None if recognizer == "none" else lambda: create_recognizer(recognizer),
+        recognizer=None
+        if recognizer == "none"
+        else lambda: create_recognizer(recognizer, config.backend),
     )
     if source is None:
         source = create_source(config.source.spec, config.source.options())

@@ -42,7 +42,10 @@ class Recognition:
 
 @runtime_checkable
 class Recognizer(Protocol):
-    """Names the emotion of an event. Called from one background thread, once per event."""
+    """Names the emotion of an event. Called from one background thread, once per event.
+
+    An engine with a network also has `backend` and `fallback`, those of its `GraphRunner`.
+    """
 
     name: str
     version: str

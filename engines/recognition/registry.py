@@ -9,21 +9,22 @@ from engines.errors import EngineError
 from engines.recognition.base import Recognizer
 
 
-def _ststnet() -> Recognizer:
+def _ststnet(backend: str) -> Recognizer:
     from engines.recognition.ststnet.recognizer import StstnetRecognizer  # noqa: PLC0415
 
-    return StstnetRecognizer()
+    return StstnetRecognizer(backend=backend)
 
 
-RECOGNIZERS: Mapping[str, Callable[[], Recognizer]] = MappingProxyType({"ststnet": _ststnet})
-"""Name to builder. An engine's own libraries are imported when it is built."""
+RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType({"ststnet": _ststnet})
+"""Name to builder from a backend. An engine's own libraries are imported when it is built."""
 
 
-def create_recognizer(name: str) -> Recognizer:
+def create_recognizer(name: str, backend: str = "auto") -> Recognizer:
     """Build a recognition engine.
 
     Args:
         name: One of `RECOGNIZERS`.
+        backend: What runs its network, one of `engines.runtime.BACKENDS`.
 
     Returns:
         The engine; the caller closes it.
@@ -37,4 +38,4 @@ def create_recognizer(name: str) -> Recognizer:
         raise EngineError(
             f"There is no recogniser named {name!r}; choose one of {', '.join(RECOGNIZERS)}."
         ) from None
-    return build()
+    return build(backend)

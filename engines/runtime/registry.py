@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
 from engines.errors import EngineError
 from engines.runtime.base import GraphRunner
-from engines.runtime.onnx_runtime import OnnxRuntimeRunner
 
-BACKENDS = ("auto", "onnx")
+Backend = Literal["auto", "onnx", "tensorrt", "tensorrt-rtx"]
+BACKENDS: tuple[str, ...] = get_args(Backend)
 
 
 def open_graph(model: Path, backend: str = "auto") -> GraphRunner:
@@ -28,4 +29,6 @@ def open_graph(model: Path, backend: str = "auto") -> GraphRunner:
         raise EngineError(
             f"There is no backend named {backend!r}; choose one of: {', '.join(BACKENDS)}."
         )
+    from engines.runtime.onnx_runtime import OnnxRuntimeRunner  # noqa: PLC0415
+
     return OnnxRuntimeRunner(model)

@@ -1,4 +1,4 @@
-"""Recognition from the onset→apex flow by STSTNet, run by ONNX Runtime."""
+"""Recognition from the onset→apex flow by STSTNet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from pydantic import BaseModel, ConfigDict
 
 from engines.errors import EngineError
@@ -20,6 +19,7 @@ from engines.recognition.ststnet.representation import (
     flow_picture,
     standardise,
 )
+from engines.runtime import open_graph
 
 MODEL_FILE = "ststnet.onnx"
 MANIFEST_FILE = "ststnet.json"
@@ -54,11 +54,12 @@ class StstnetRecognizer:
 
     name = "ststnet"
 
-    def __init__(self, folder: Path = Path(__file__).parent) -> None:
+    def __init__(self, folder: Path = Path(__file__).parent, backend: str = "auto") -> None:
         """Load the network.
 
         Args:
             folder: Folder of `ststnet.onnx` and its manifest `ststnet.json`.
+            backend: What runs the network, one of `engines.runtime.BACKENDS`.
 
         Raises:
             EngineError: A file is missing or corrupt, or the model is not the manifest's, or it
@@ -84,15 +85,9 @@ class StstnetRecognizer:
         self.version = manifest.version
         self.classes = manifest.classes
         self.model_sha256: str | None = manifest.sha256
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own errors derive from Exception only
-            raise EngineError(f"ONNX Runtime cannot load {path}; {_REMEDY}.") from error
+        self._graph = open_graph(path, backend)
+        self.backend = self._graph.backend
+        self.fallback = self._graph.fallback
         self._flow = TvL1Flow()
 
     def recognize(self, clip: EventClip) -> Recognition:
@@ -109,7 +104,7 @@ class StstnetRecognizer:
             steady_face(clip, clip.onset)[WINDOW], steady_face(clip, clip.apex)[WINDOW]
         )
         planes = standardise(flow_picture(flow)[np.newaxis])
-        (output,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: planes})
+        output = self._graph.run({INPUT_NAME: planes})[OUTPUT_NAME]
         probabilities = output[0].astype(np.float64)
         probabilities /= probabilities.sum()
         return Recognition(
@@ -118,7 +113,8 @@ class StstnetRecognizer:
         )
 
     def close(self) -> None:
-        """Nothing to release: the session ends with the object."""
+        """Close the network."""
+        self._graph.close()
 
 
 def _read_manifest(path: Path) -> Manifest:
