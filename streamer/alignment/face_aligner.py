@@ -46,6 +46,9 @@ _SLIP_PX = 5.0  # landmarks this far from the tracked alignment: tracking has sl
 _KEY_AGE_S = 3.0
 _SPEED_SPAN_S = 0.1
 _EPSILON_S = 1e-6
+_REDRAW_PX = 0.06
+"""A step of the head that shifts no part of the face by more than this does not pay a second
+warp: the next frame takes it in, and motion has the head's part subtracted anyway."""
 
 
 @dataclass(slots=True)
@@ -143,8 +146,8 @@ class FaceAligner:
 
     def _track(self, face: _Face, frame: Frame, out: Image) -> bool:
         """Update the alignment and draw the canonical face; False when tracking fails."""
-        gray, offset = self._cut_out(frame.image, face)
-        drawn = self._draw(gray, offset, face)
+        picture, offset = self._neighbourhood(frame.image, face)
+        drawn = self._draw(picture, offset, face)
         if drawn is None:
             return False
         step = face.tracker.locate(drawn)
@@ -152,17 +155,20 @@ class FaceAligner:
             return False
         face.alignment = step.correction.after(face.alignment)
         face.confidence = step.agreement
-        drawn = self._draw(gray, offset, face)
-        if drawn is None:
-            return False
+        if step.correction.reach(_CENTRE, FACE_SIZE / 2) > _REDRAW_PX:
+            drawn = self._draw(picture, offset, face)
+            if drawn is None:
+                return False
         np.copyto(out, drawn)
         if frame.time_s - face.key_s > _KEY_AGE_S:
             face.tracker = HeadTracker(out, face.mesh[self._stable])
             face.key_s = frame.time_s
         return frame.time_s - face.confirmed_s <= self._config.lost_after_s + self._lag_s * 2
 
-    def _cut_out(self, picture: Image, face: _Face) -> tuple[Image, complex]:
-        """The gray neighbourhood of the face, shrunk against aliasing, and its origin."""
+    def _neighbourhood(self, picture: Image, face: _Face) -> tuple[Image, complex]:
+        """What the face is drawn from, and its origin: shrunk against aliasing if need be."""
+        if face.shrink == 1:
+            return picture, 0j
         height, width = picture.shape[:2]
         back = face.alignment.inverse()
         centre = back.at(_CENTRE)
@@ -172,26 +178,27 @@ class FaceAligner:
         # Whole multiples keep the sampling grid fixed while the face moves inside it.
         x0, y0 = x0 - x0 % face.shrink, y0 - y0 % face.shrink
         x1, y1 = x1 - (x1 - x0) % face.shrink, y1 - (y1 - y0) % face.shrink
-        part = picture[y0:y1, x0:x1]
-        if part.size and part.ndim == 3:
-            part = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)  # type: ignore[assignment]
-        if part.size and face.shrink > 1:
+        part = _gray(picture[y0:y1, x0:x1])
+        if part.size:
             size = (part.shape[1] // face.shrink, part.shape[0] // face.shrink)
             part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         return part, complex(x0, y0)
 
-    def _draw(self, gray: Image, offset: complex, face: _Face) -> Image | None:
+    def _draw(self, picture: Image, offset: complex, face: _Face) -> Image | None:
         """The canonical face with its luminance brought to a fixed mean (against lamp ripple)."""
-        if min(gray.shape[:2]) < 16:
+        if min(picture.shape[:2]) < 16:
             return None
         k = face.shrink
         from_part = Similarity(complex(k), offset + complex(1, 1) * (k - 1) / 2)
-        warped = cv2.warpAffine(
-            gray,
-            face.alignment.after(from_part).matrix(),
-            _SIZE,
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
+        # Warping colours and then turning the small face gray costs less than a gray picture.
+        warped = _gray(
+            cv2.warpAffine(  # type: ignore[arg-type]
+                picture,
+                face.alignment.after(from_part).matrix(),
+                _SIZE,
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
         )
         mean = cv2.mean(warped, self._skin)[0]
         if mean < 2.0:
@@ -272,8 +279,7 @@ class FaceAligner:
             pose=_pose(found.points, found.depth),
             others=found.other_faces,
         )
-        gray, offset = self._cut_out(found.picture, face)
-        key = self._draw(gray, offset, face)
+        key = self._draw(*self._neighbourhood(found.picture, face), face)
         if key is None:
             return
         face.tracker = HeadTracker(key, found.points[self._stable])
@@ -323,8 +329,9 @@ class FaceAligner:
 
     def _describe(self, face: _Face, frame: Frame) -> Alignment:
         back = face.alignment.inverse()
-        outline = to_xy(back(face.mesh[self._outline]))
-        low, high = outline.min(axis=0), outline.max(axis=0)
+        outline = back(face.mesh[self._outline])
+        left, right = float(outline.real.min()), float(outline.real.max())
+        top, bottom = float(outline.imag.min()), float(outline.imag.max())
         height, width = frame.image.shape[:2]
         inter_ocular = INTER_OCULAR_PX * abs(back.a)
         # Face Mesh sees the face upright: the tilt that alignment took out is put back.
@@ -337,7 +344,7 @@ class FaceAligner:
             flags.append("rotated")
         if face.others:
             flags.append("several_faces")
-        if low.min() < 0 or high[0] >= width or high[1] >= height:
+        if min(left, top) < 0 or right >= width or bottom >= height:
             flags.append("out_of_picture")
         if self._late:
             flags.append("mesh_late")
@@ -348,8 +355,8 @@ class FaceAligner:
             face_id=self._face_id,
             confidence=face.confidence,
             pose=pose,
-            box=(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
-            landmarks=outline,
+            box=(left, top, right - left, bottom - top),
+            landmarks=to_xy(outline),
             mesh=face.mesh_xyz,
             inter_ocular_px=inter_ocular,
             head_speed=self._head_speed(back, frame.time_s),
@@ -368,6 +375,13 @@ class FaceAligner:
             return 0.0
         moved = max(abs(a - b) for a, b in zip(here, there, strict=True))
         return moved / (INTER_OCULAR_PX * abs(back.a)) / (now - then)
+
+
+def _gray(picture: Image) -> Image:
+    if picture.ndim == 2 or not picture.size:
+        return picture
+    gray: Image = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)  # type: ignore[assignment]
+    return gray
 
 
 def _bgr(picture: Image) -> Image:

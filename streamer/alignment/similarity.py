@@ -44,6 +44,10 @@ class Similarity:
         a = cmath.exp(fraction * cmath.log(self.a))
         return Similarity(a, pivot + fraction * (self.at(pivot) - pivot) - a * pivot)
 
+    def reach(self, pivot: complex, radius: float) -> float:
+        """Return how far a point within `radius` of `pivot` is shifted, at most."""
+        return abs(self.at(pivot) - pivot) + radius * abs(self.a - 1)
+
     def matrix(self) -> npt.NDArray[np.float64]:
         """Return the 2×3 matrix that OpenCV's warps take."""
         return np.array(
@@ -65,12 +69,38 @@ class Similarity:
             target: (N,) points.
             weights: (N,) weights, not negative, not all zero.
         """
-        share = weights / weights.sum()
-        source_mean, target_mean = share @ source, share @ target
-        centred = source - source_mean
-        weighted = share * centred.conj()
-        a = complex(weighted @ (target - target_mean)) / (weighted @ centred).real
-        return Similarity(complex(a), complex(target_mean - a * source_mean))
+        return Correspondence(source, target).fit(weights)
+
+
+class Correspondence:
+    """Points and where they have gone, to be fitted several times with other weights.
+
+    Args:
+        source: (N,) points, N at least 2.
+        target: (N,) points.
+    """
+
+    def __init__(self, source: Points, target: Points) -> None:
+        self._source = source
+        self._target = target
+        conjugate = source.conj()
+        self._moments = np.stack(
+            [np.ones_like(source), source, target, conjugate * source, conjugate * target]
+        )
+
+    def fit(self, weights: npt.NDArray[np.float64]) -> Similarity:
+        """Return the least-squares transform; weights (N,) are not negative, not all zero."""
+        total, source, target, square, product = (self._moments @ weights).tolist()
+        source_mean, target_mean = source / total, target / total
+        a = (product - source.conjugate() * target_mean) / (
+            square.real - (source.conjugate() * source_mean).real
+        )
+        return Similarity(a, target_mean - a * source_mean)
+
+    def errors(self, step: Similarity) -> npt.NDArray[np.float64]:
+        """(N,) distances between the targets and what `step` makes of the source."""
+        left: npt.NDArray[np.float64] = np.abs(step.a * self._source + step.b - self._target)
+        return left
 
 
 def to_points(xy: npt.NDArray[Any]) -> Points:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streamer.alignment.similarity import Points, Similarity, to_points, to_xy
+from streamer.alignment.similarity import Correspondence, Points, Similarity, to_points, to_xy
 from streamer.frame import Image
 
 _WINDOW = (11, 11)
@@ -55,6 +55,7 @@ class HeadTracker:
         column, row = np.clip(np.rint(to_xy(points)).astype(int), 0, key.shape[0] - 1).T
         quality = firmness[row, column].astype(np.float64)
         self._weights = np.minimum(quality, np.median(quality)) + 1e-9
+        self._total = float(self._weights.sum())
 
     def shift(self, pull: Similarity) -> None:
         """Move the places that the points are brought to, by a small transform."""
@@ -83,16 +84,18 @@ class HeadTracker:
         usable: npt.NDArray[np.float64] = self._weights * found.ravel()
         if np.count_nonzero(usable) < len(self._points) // 3:
             return None
-        here = to_points(moved[:, 0])
+        points = Correspondence(to_points(moved[:, 0]), self._points)
         weights = usable
         for _ in range(_ITERATIONS):
-            step = Similarity.fit(here, self._points, weights)
-            error = np.abs(step(here) - self._points)
+            step = points.fit(weights)
+            error = points.errors(step)
             scale = max(_AGREE_PX, 2.0 * _median(error))
             # Tukey's biweight: firm near the common motion, nothing beyond it.
-            inside = np.maximum(1.0 - np.square(error / (2 * scale)), 0.0)
-            weights = usable * inside * inside
-        agreement = float(usable[error < 2 * _AGREE_PX].sum() / self._weights.sum())
+            error *= 0.5 / scale
+            inside = np.maximum(1.0 - error * error, 0.0)
+            weights = usable * (inside * inside)
+        within = error * (2 * scale) < 2 * _AGREE_PX
+        agreement = float(usable @ within) / self._total
         return HeadStep(step, agreement)
 
 
