@@ -39,7 +39,7 @@ from engines.events import Event, EventKind, EventState
 from engines.motion.canonical import REGION_NAMES
 from engines.spotting.base import MotionSample, SpotterOutput
 from engines.spotting.config import FlowSpotterConfig
-from engines.spotting.running import History, LowPass, RunningMedian
+from engines.spotting.running import History, LowPass, RunningMedian, crossing
 
 _R = len(REGION_NAMES)
 _ROWS = _R + 2  # regions, then the two eye apertures
@@ -305,7 +305,7 @@ class FlowSpotter:
             left = max(left, look.score / end)
         before, open_.last = open_.last, (now, left)
         if open_.event.state is EventState.CONFIRMED and left <= 1.0:
-            seen_s = before[0] + _crossing(before[1], left, 1.0) * (now - before[0])
+            seen_s = before[0] + crossing(before[1], left, 1.0) * (now - before[0])
             self._close(open_, seen_s, now, changes)
         elif now - open_.event.onset_s >= config.macro_s <= now - self._onset(open_):
             self._close(open_, now, now, changes, "sustained")
@@ -326,7 +326,7 @@ class FlowSpotter:
         at = int(below[-1] if len(below) else course.argmin())
         onset_s = float(times[at])
         if len(below) and at + 1 < stop:
-            share = _crossing(float(course[at]), float(course[at + 1]), open_.fall_to)
+            share = crossing(float(course[at]), float(course[at + 1]), open_.fall_to)
             onset_s += share * float(times[at + 1] - times[at])
         return min(onset_s - self._smooth.delay_s, open_.event.apex_s)
 
@@ -339,8 +339,8 @@ class FlowSpotter:
             open_.event,
             state=EventState.CONFIRMED,
             onset_s=onset_s,
-            onset_frame=self._frame_at(onset_s),
-            apex_frame=self._frame_at(open_.event.apex_s),
+            onset_frame=self._history.index_at(onset_s),
+            apex_frame=self._history.index_at(open_.event.apex_s),
         )
         changes.append(open_.event)
 
@@ -370,9 +370,9 @@ class FlowSpotter:
                 state=EventState.CLOSED,
                 onset_s=onset_s,
                 offset_s=offset_s,
-                onset_frame=self._frame_at(onset_s),
-                apex_frame=self._frame_at(event.apex_s),
-                offset_frame=self._frame_at(offset_s),
+                onset_frame=self._history.index_at(onset_s),
+                apex_frame=self._history.index_at(event.apex_s),
+                offset_frame=self._history.index_at(offset_s),
                 kind=kind,
                 decided_s=now,
                 quality=(*quality, *(name for name, is_so in seen if is_so)),
@@ -401,18 +401,3 @@ class FlowSpotter:
         """No event is open; the next one needs a score that has been at rest in between."""
         self._open = None
         self._armed = False
-
-    def _frame_at(self, time_s: float) -> int:
-        """Index of the frame nearest to a time."""
-        times, indices, _ = self._history.since(-math.inf)
-        after = min(int(np.searchsorted(times, time_s)), len(times) - 1)
-        if after and time_s - times[after - 1] < times[after] - time_s:
-            after -= 1
-        return int(indices[after])
-
-
-def _crossing(before: float, after: float, level: float) -> float:
-    """Where between two values a level is crossed, 0 to 1."""
-    if before == after:
-        return 1.0
-    return min(1.0, max(0.0, (before - level) / (before - after)))

@@ -7,6 +7,7 @@ to the density of the samples.
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,49 @@ class LowPass:
             self.value += gain * (self._first - self.value)
         self._time_s = time_s
         return self.value
+
+
+class BoxMean:
+    """Mean of the last seconds of a curve that is sampled at any rate.
+
+    Between samples the curve is straight, so that the mean belongs to the curve and not to its
+    sampling. A pulse keeps its width at half its height.
+
+    Args:
+        window_s: Length of the window in seconds.
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._samples: deque[tuple[float, float, float]] = deque()  # time, value, area before it
+
+    @property
+    def delay_s(self) -> float:
+        """By how much a movement seems late, in seconds."""
+        return self._window_s / 2
+
+    def reset(self) -> None:
+        """Start anew with the next sample."""
+        self._samples.clear()
+
+    def push(self, time_s: float, value: float) -> float:
+        """Take a sample; returns the mean of the window, or of what there is of it."""
+        samples, area = self._samples, 0.0
+        if samples:
+            last_s, last, area = samples[-1]
+            area += (time_s - last_s) * (value + last) / 2
+        samples.append((time_s, value, area))
+        start_s = time_s - self._window_s
+        while len(samples) > 2 and samples[1][0] <= start_s:
+            samples.popleft()
+        first_s, first, before = samples[0]
+        if start_s > first_s:
+            next_s, following, _ = samples[1]
+            at_start = first + (following - first) * (start_s - first_s) / (next_s - first_s)
+            before += (start_s - first_s) * (first + at_start) / 2
+        else:
+            start_s = first_s
+        return (area - before) / (time_s - start_s) if time_s > start_s else value
 
 
 class RunningMedian:
@@ -148,7 +192,7 @@ class History:
         """Forget every sample."""
         self._count = 0
 
-    def push(self, time_s: float, index: int, sample: Array) -> None:
+    def push(self, time_s: float, index: int, sample: Array | float) -> None:
         """Take a sample."""
         slot = self._count % self._n
         for at in (slot, slot + self._n):
@@ -163,3 +207,18 @@ class History:
         start = stop - min(self._count, self._n)
         start += int(np.searchsorted(self._times[start:stop], time_s - 1e-9))
         return self._times[start:stop], self._indices[start:stop], self._samples[start:stop]
+
+    def index_at(self, time_s: float) -> int:
+        """Index of the frame nearest to a time; there is at least one frame."""
+        times, indices, _ = self.since(-math.inf)
+        after = min(int(np.searchsorted(times, time_s)), len(times) - 1)
+        if after and time_s - times[after - 1] < times[after] - time_s:
+            after -= 1
+        return int(indices[after])
+
+
+def crossing(before: float, after: float, level: float) -> float:
+    """Where between two values a level is crossed, 0 to 1."""
+    if before == after:
+        return 1.0
+    return min(1.0, max(0.0, (before - level) / (before - after)))

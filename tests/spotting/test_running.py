@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.spotting.running import History, LowPass, RunningMedian
+from engines.spotting.running import BoxMean, History, LowPass, RunningMedian
 
 values = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=80)
 
@@ -52,6 +52,22 @@ def test_the_low_pass_settles_alike_at_every_rate(tau_s, fps):
     assert out == pytest.approx(1.0, abs=0.01)
     low_pass.reset()
     assert low_pass.push(99.0, np.full(1, 7.0, np.float32))[0] == 7.0
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 0.4), st.floats(-9, 9)), min_size=1, max_size=30))
+def test_the_box_mean_is_that_of_the_straight_lines_between_samples(steps):
+    times = np.cumsum([step for step, _ in steps])
+    values = np.array([value for _, value in steps])
+    box = BoxMean(0.3)
+    found = [box.push(float(t), float(v)) for t, v in zip(times, values, strict=True)]
+    start = max(times[-1] - 0.3, times[0])
+    at = np.union1d(times[(times > start)], np.linspace(start, times[-1], 50))
+    curve = np.interp(at, times, values)
+    mean = np.trapezoid(curve, at) if hasattr(np, "trapezoid") else np.trapz(curve, at)
+    expected = mean / (times[-1] - start) if len(times) > 1 else values[0]
+    assert found[-1] == pytest.approx(expected, abs=1e-6)
+    box.reset()
+    assert box.push(7.0, 3.0) == 3.0
 
 
 @given(st.integers(1, 200), st.floats(0.0, 3.0))
