@@ -1,0 +1,109 @@
+"""The planes that MEAN and SFAMNet see: u, v and optical strain of eye strip and mouth.
+
+Both networks read the flow from t - 0.1 s to t (Liong et al., "Spot-then-recognize: a
+micro-expression analysis network for seamless evaluation of long videos", Signal Processing: Image
+Communication 2023; "SFAMNet: a scene flow attention-based micro-expression network",
+Neurocomputing 2024). There the flow is mapped per picture from its minimum and maximum to 0…1,
+which makes a still face as loud as a moving one. Here its scale is fixed, in inter-ocular
+distances per 0.1 s, whatever time the flow really spans. Training and live analysis share this
+file.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from engines.motion.canonical import INTER_OCULAR_PX
+
+PLANES_SIZE = 42
+"""Side of the composite in cells; its upper half is the eye strip, its lower half the mouth."""
+
+SPAN_S = 0.1
+"""Time that the flow of the planes stands for, in seconds."""
+
+CELL_PX = 2
+"""Side of a cell in canonical pixels."""
+
+STRIP_X = (22, 106)
+"""Columns of the canonical face that both strips cover."""
+
+EYE_ROWS = (18, 60)
+"""Rows of the eye strip: brows to lower lids."""
+
+MOUTH_ROWS = (80, 122)
+"""Rows of the mouth strip: nose wings to chin."""
+
+UNIT_IOD = 0.01
+"""Displacement in inter-ocular distances that is 1.0 in u and v."""
+
+UNIT_STRAIN = 0.05
+"""Optical strain (pixels per pixel) that is 1.0 in the third plane."""
+
+LIMIT = 8.0
+"""What exceeds this is cut off: no expression moves so fast."""
+
+PREPROCESSING: dict[str, object] = {
+    "flow": "DIS, t - 0.1 s to t",
+    "channels": ["u", "v", "strain"],
+    "size": PLANES_SIZE,
+    "span_s": SPAN_S,
+    "strip_x": list(STRIP_X),
+    "eye_rows": list(EYE_ROWS),
+    "mouth_rows": list(MOUTH_ROWS),
+    "unit_iod": UNIT_IOD,
+    "unit_strain": UNIT_STRAIN,
+    "limit": LIMIT,
+}
+"""What a network must have been trained on to be fed by this file; kept in its manifest."""
+
+_STRIPS = tuple(
+    (
+        slice(rows[0] - CELL_PX, rows[1] + CELL_PX),
+        slice(STRIP_X[0] - CELL_PX, STRIP_X[1] + CELL_PX),
+    )
+    for rows in (EYE_ROWS, MOUTH_ROWS)
+)
+_ROWS, _COLUMNS = PLANES_SIZE // 2, PLANES_SIZE
+_STRAIN_OF_UNITS = UNIT_IOD * INTER_OCULAR_PX / (2 * CELL_PX * UNIT_STRAIN)
+_PADDED = (_COLUMNS + 2, _ROWS + 2)  # (width, height): a cell around each strip, for its gradient
+
+
+def composite_planes(
+    flow_delta: npt.NDArray[np.float32],
+    delta_s: float,
+    out: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Bring the flow of a canonical face to what the networks see.
+
+    Cells are means of 2×2 pixels, the resolution at which the flow is measured. Strain is taken
+    within each strip, so that the seam between the two is no deformation.
+
+    Args:
+        flow_delta: (128, 128, 2) float32 flow over the last `delta_s`, in canonical pixels.
+        delta_s: The time that it spans in seconds, above 0 (`MotionSample.delta_s`).
+        out: (3, 42, 42) float32 to write to; None for a new array.
+
+    Returns:
+        (3, 42, 42) float32: u, v, strain; 1.0 is `UNIT_IOD` or `UNIT_STRAIN` in 0.1 s.
+    """
+    if out is None:
+        out = np.empty((3, PLANES_SIZE, PLANES_SIZE), np.float32)
+    strips = [cv2.resize(flow_delta[s], _PADDED, interpolation=cv2.INTER_AREA) for s in _STRIPS]
+    to_unit = SPAN_S / (delta_s * UNIT_IOD * INTER_OCULAR_PX)
+    cells = np.empty((2, 2, _ROWS + 2, _COLUMNS + 2), np.float32)  # u and v, eyes and mouth
+    for strip, field in enumerate(strips):
+        np.multiply(field.transpose(2, 0, 1), np.float32(to_unit), out=cells[:, strip])
+    planes = out.reshape(3, 2, _ROWS, _COLUMNS)
+    planes[:2] = cells[:, :, 1:-1, 1:-1]
+    # The norm of Shreve et al. (FG 2011), as in engines.motion.strain, by central differences.
+    dx = cells[:, :, 1:-1, 2:] - cells[:, :, 1:-1, :-2]
+    dy = cells[:, :, 2:, 1:-1] - cells[:, :, :-2, 1:-1]
+    shear = dy[0] + dx[1]
+    squares = np.square(dx[0])
+    squares += np.square(dy[1])
+    squares += np.float32(0.5) * np.square(shear)
+    np.sqrt(squares, out=planes[2])
+    planes[2] *= np.float32(_STRAIN_OF_UNITS)
+    return np.clip(out, -LIMIT, LIMIT, out=out)

@@ -1,0 +1,1 @@
+"""Networks of the learned engines; needs requirements-train.txt."""
