@@ -33,10 +33,9 @@ class MotionSample:
         head_speed: Head motion in inter-ocular distances a second.
         delta_s: The time that `velocity` spans, in seconds.
         face: (128, 128) uint8, the aligned gray face; None when not `valid`.
-        flow: (128, 128, 2) float32 flow from the neutral reference, canonical pixels; None when
-            not `valid`.
-        flow_delta: (128, 128, 2) float32 flow over the last `delta_s`; None when not `valid`, in
-            the first `delta_s`, and for a spotter that does not read it.
+        flow_delta: (128, 128, 2) float32 flow over the last `delta_s`, canonical pixels; zero
+            outside `engines.motion.regions.WINDOW`. None when not `valid`, in the first
+            `delta_s`, and for a spotter that does not read it.
     """
 
     index: int
@@ -51,7 +50,6 @@ class MotionSample:
     head_speed: float
     delta_s: float
     face: npt.NDArray[np.uint8] | None = None
-    flow: npt.NDArray[np.float32] | None = None
     flow_delta: npt.NDArray[np.float32] | None = None
 
 
