@@ -96,9 +96,7 @@ class FaceAnimator:
         self._bands = list(self._cut_bands())
         config = script.config
         self._noise = (
-            NoiseBank(script.seed, (height, width, 3), config.noise_sigma)
-            if config.noise
-            else None
+            NoiseBank(script.seed, (height, width, 3), config.noise_sigma) if config.noise else None
         )
 
     def render(self, time_s: float, out: Image, frame_number: int) -> None:
@@ -198,9 +196,9 @@ class FaceAnimator:
         weight = 1 - fade * fade * (3 - 2 * fade)
         across, down = np.moveaxis(self._grid - self._pivot, -1, 0)
         zero, one = np.zeros_like(across), np.ones_like(across)
-        height = -span * relief(portrait, self.to_portrait(self._grid))
+        elevation = -span * relief(portrait, self.to_portrait(self._grid))
         basis = [(across, down), (down, -across), (one, zero), (zero, one)]
-        basis += [(height, zero), (zero, height)]
+        basis += [(elevation, zero), (zero, elevation)]
         self._head_basis = [
             np.ascontiguousarray(np.stack(pair, axis=-1) * weight[..., None], np.float32)
             for pair in basis
