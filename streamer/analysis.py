@@ -59,7 +59,7 @@ class Analysis:
         measured = time.perf_counter()
         output = self._spotter.push(sample)
         spotted = time.perf_counter()
-        flags = (*alignment.flags, "gap") if frame.gap_before else alignment.flags
+        gap = ("gap",) if frame.gap_before else ()
         record = FrameRecord(
             index=frame.index,
             time_s=frame.time_s,
@@ -72,7 +72,7 @@ class Analysis:
             box=alignment.box,
             landmarks=alignment.landmarks,
             state=alignment.state.value,
-            flags=flags,
+            flags=(*frame.flags, *alignment.flags, *gap),
             score=output.score,
             threshold=output.threshold,
             motion=sample.motion.copy(),

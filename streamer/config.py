@@ -16,6 +16,7 @@ from engines.runtime.registry import Backend
 from engines.spotting.config import FlowSpotterConfig
 from streamer.errors import ConfigError
 from streamer.sources.base import SourceOptions
+from streamer.sources.camera_config import CameraConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,6 +49,7 @@ class SourceConfig(Section):
     speed: Literal["realtime", "max"] = Field(
         "realtime", description="Pace of files and the demo: their own, or as fast as possible."
     )
+    camera: CameraConfig = CameraConfig()
 
     def options(self) -> SourceOptions:
         """Return what a source is built with."""
@@ -59,6 +61,7 @@ class SourceConfig(Section):
             duration_s=self.duration_s,
             seed=self.seed,
             realtime=self.speed == "realtime",
+            camera=self.camera,
         )
 
 

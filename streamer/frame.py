@@ -24,6 +24,7 @@ class Frame:
         gap_before: Number of frames known to be missing right before this one.
         gap_cause: Why they are missing (`""` when none are), e.g. `source_timestamp_gap`.
         image: (H, W, 3) uint8 BGR or (H, W) uint8 gray. A view into a ring: copy to keep.
+        flags: What is wrong with the picture or its time: `black`, `saturated`, `frozen` …
     """
 
     index: int
@@ -33,3 +34,4 @@ class Frame:
     gap_before: int
     gap_cause: str
     image: Image
+    flags: tuple[str, ...] = ()

@@ -492,6 +492,7 @@ class Pipeline:
             source_state=state.value,
             end_state=end_state,
             notes=tuple(notes),
+            source_counters=dict(getattr(self._source, "counters", {})),
         )
 
 

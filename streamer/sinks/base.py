@@ -91,6 +91,7 @@ class SessionMetrics:
         source_state: `SourceState` value.
         end_state: `running`, `finished`, `interrupted` or `failed`.
         notes: Fallbacks and warnings that a reader must know of.
+        source_counters: What went wrong at the source without costing a frame, by name.
     """
 
     captured: int
@@ -104,6 +105,7 @@ class SessionMetrics:
     source_state: str
     end_state: str
     notes: tuple[str, ...] = field(default=())
+    source_counters: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -183,6 +183,7 @@ class SessionFolderSink:
                 "live": source.live,
                 "frames": source.frames,
                 "device_clock": source.device_clock,
+                "device": source.device,
             },
             "fps": {
                 "asked": source.fps_asked,
@@ -203,6 +204,7 @@ class SessionFolderSink:
             "captured": metrics.captured,
             "analysed": metrics.analysed,
             "lost": metrics.lost,
+            "source": metrics.source_counters,
             "fps": {"asked": metrics.fps_asked, "measured": metrics.fps_measured},
             "latency_ms": {
                 stage: {name: round(ms, 3) for name, ms in figures.items()}

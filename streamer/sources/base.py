@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from streamer.frame import Frame, Image
+from streamer.sources.camera_config import CameraConfig
 
 
 class SourceState(str, Enum):
@@ -31,6 +33,7 @@ class SourceOptions:
         duration_s: End the stream after this much stream time, in seconds.
         seed: Seed of the demo source.
         realtime: Deliver a file or the demo at its own pace instead of as fast as it is read.
+        camera: What a camera is set to.
     """
 
     fps: float | None = None
@@ -40,6 +43,7 @@ class SourceOptions:
     duration_s: float | None = None
     seed: int = 0
     realtime: bool = True
+    camera: CameraConfig = field(default_factory=CameraConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class SourceInfo:
         frames: Number of frames where it is known, for progress; None otherwise.
         device_clock: True when `Frame.device_s` is filled.
         notes: Things the user must be told, e.g. that another rate than asked was granted.
+        device: What a camera is and is set to (model, serial, exposure …), for the record.
     """
 
     name: str
@@ -72,6 +77,7 @@ class SourceInfo:
     frames: int | None
     device_clock: bool
     notes: tuple[str, ...] = ()
+    device: Mapping[str, str | float] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -125,6 +131,16 @@ class TakesNotes(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """All notes so far, those of `SourceInfo.notes` among them; callable from any thread."""
+        ...
+
+
+@runtime_checkable
+class KeepsCounters(Protocol):
+    """A source that counts what went wrong without costing a frame: stalls, black frames."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Name to number, without those that are 0; callable from any thread."""
         ...
 
 

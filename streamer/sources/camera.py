@@ -15,7 +15,13 @@ from streamer.errors import SourceError
 from streamer.sources.base import SourceOptions
 from streamer.sources.capture_thread import Connection
 from streamer.sources.live_source import LiveSource
-from streamer.sources.opencv import Capture, announced_fps, picture_size, quiet_opencv
+from streamer.sources.opencv import (
+    Capture,
+    OpenCvGrabber,
+    announced_fps,
+    picture_size,
+    quiet_opencv,
+)
 
 CaptureFactory = Callable[[int | str, int], Capture]
 
@@ -41,7 +47,7 @@ class CameraSource(LiveSource):
         capture: Opens a device with an OpenCV backend.
         open_timeout_s: Seconds within which the camera must deliver.
         first_retry_s: Seconds before the first attempt to open it again.
-        stall_s: Seconds without a frame after which the state is `STALLED`.
+        stall_s: Least seconds without a frame after which the state is `STALLED`.
     """
 
     kind = "camera"
@@ -54,7 +60,7 @@ class CameraSource(LiveSource):
         *,
         open_timeout_s: float = 10.0,
         first_retry_s: float = 0.25,
-        stall_s: float = 0.5,
+        stall_s: float = 0.25,
     ) -> None:
         super().__init__(
             f"camera {spec}",
@@ -115,7 +121,7 @@ class CameraSource(LiveSource):
             options.fps or 0.0, fps or 0.0, rel_tol=1e-3
         ):
             notes.append(f"{options.fps:g} fps were asked for; the camera grants {fps:g} fps.")
-        return Connection(capture, width, height, fps, tuple(notes))
+        return Connection(OpenCvGrabber(capture), width, height, fps, notes=tuple(notes))
 
     def _diagnosis(self) -> str:
         """Why the camera cannot be opened, as far as the system tells."""

@@ -1,46 +1,57 @@
-"""A capture that may block or fail, kept on a thread of its own."""
+"""A driver that may block or fail, kept on a thread of its own."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import cv2
 
 from streamer.errors import SourceError, SourceInterrupted
 from streamer.frame import Image
 from streamer.sources.base import SourceState
-from streamer.sources.opencv import Capture, stamp_s
+from streamer.sources.grabber import Arrival, DeviceLostError, Grabber
 
 _log = logging.getLogger(__name__)
 
 _WARM_UP_FRAMES = 6
 _WARM_UP_S = 1.0
-_UNDECODABLE_IN_A_ROW = 10
+_UNREADABLE_IN_A_ROW = 10
 _STOP_S = 0.9
+_GRAB_S = 0.1  # a driver that can be told waits this long at a time, so that it can be stopped
+_STALL_FRAMES = 10
+_SILENT_FRAMES = 40
+_FALLBACK_FPS = 30.0
+_UNREADABLE = "undecodable_frame"
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An opened capture and what it grants.
+    """A connected device and what it grants.
 
     Attributes:
-        capture: Opened, ready to grab.
+        grabber: Connected, ready to grab.
         width: Picture width in pixels.
         height: Picture height in pixels.
         fps: Rate that it states; None when it states none.
+        channels: 3 for BGR, 1 for gray.
         notes: What the user must be told about it.
+        device: What it is and is set to, for the record.
+        triggered: Whether a signal from outside releases the frames: none need come.
     """
 
-    capture: Capture
+    grabber: Grabber
     width: int
     height: int
     fps: float | None
+    channels: int = 3
     notes: tuple[str, ...] = ()
+    device: Mapping[str, str | float] = field(default_factory=dict)
+    triggered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,7 @@ class Opening:
     """A first connection and the timestamps, in seconds, of its first (discarded) frames."""
 
     connection: Connection
-    stamps_s: tuple[float, ...]
+    stamps_s: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +67,20 @@ class Grab:
     """How a picture came in.
 
     Attributes:
-        host_s: `time.perf_counter()` when it was grabbed.
-        stamp_s: Timestamp of the device in seconds, not yet judged.
-        reconnected: True for the first picture of a new connection.
-        undecodable: Pictures right before it that could not be decoded.
+        arrival: What the driver says about it.
+        lost: Frames right before it that were lost, by cause, as far as the driver can tell.
         resized: True when it had another size than the first connection's.
+        reconnected: The new connection of which it is the first picture; None otherwise.
     """
 
-    host_s: float
-    stamp_s: float
-    reconnected: bool
-    undecodable: int
+    arrival: Arrival
+    lost: Mapping[str, int]
     resized: bool
+    reconnected: Connection | None
 
 
 class CaptureThread:
-    """Grabs from a capture on its own thread and connects again when the capture fails.
+    """Grabs from a driver on its own thread and connects again when the driver fails.
 
     `cv2.VideoCapture.grab` blocks until the device delivers: up to ten seconds in V4L2, for ever
     in some Windows drivers, and neither can be woken; releasing the capture from another thread
@@ -82,13 +91,17 @@ class CaptureThread:
     The reader lends its picture for the time of one `read`, and the thread decodes into it under
     the lock, so that there is no copy and no write after `read` has returned.
 
+    A source is stalled after ten frame periods without a frame, and connected anew after forty
+    (and at least two seconds), unless a signal from outside releases its frames.
+
     Args:
         name: Name of the thread.
-        connect: Opens a capture, on the thread; raises `SourceError`.
-        no_picture: Sentence for a capture that opens but delivers nothing.
-        stall_s: Seconds without a frame after which the state is `STALLED`.
+        connect: Connects the device, on the thread; raises `SourceError`.
+        no_picture: Sentence for a device that connects but delivers nothing.
+        stall_s: Least seconds without a frame after which the state is `STALLED`.
         first_retry_s: Seconds before the first new connection; doubled at each failure.
         last_retry_s: Longest wait between two attempts, in seconds.
+        silence_s: Least seconds without a frame after which it is connected anew.
     """
 
     def __init__(
@@ -97,13 +110,15 @@ class CaptureThread:
         connect: Callable[[], Connection],
         no_picture: str,
         *,
-        stall_s: float = 0.5,
+        stall_s: float = 0.25,
         first_retry_s: float = 0.25,
         last_retry_s: float = 5.0,
+        silence_s: float = 2.0,
     ) -> None:
         self._connect = connect
         self._no_picture = no_picture
         self._stall_s = stall_s
+        self._silence_s = silence_s
         self._retries_s = (first_retry_s, last_retry_s)
         self._changed = threading.Condition()
         self._state = SourceState.CLOSED
@@ -113,12 +128,22 @@ class CaptureThread:
         self._grabs: deque[Grab] = deque(maxlen=1)
         self._interrupted = False
         self._stopping = False
+        self._counts: Counter[str] = Counter()
+        self._grabber: Grabber | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
     def state(self) -> SourceState:
         """Live, stalled, reconnecting or closed."""
         return self._state
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Stalls, reconnections and what the driver counts."""
+        counts = self._counts.copy()
+        if (grabber := self._grabber) is not None:
+            counts.update(grabber.counters)
+        return counts
 
     def start(self, timeout_s: float) -> Opening:
         """Connect and take the first frames.
@@ -171,6 +196,7 @@ class CaptureThread:
                         return None
                     if not self._changed.wait(wait_s) and self._state is SourceState.LIVE:
                         self._state = SourceState.STALLED
+                        self._counts["stalls"] += 1
             finally:
                 self._out = None
             self._state = SourceState.LIVE
@@ -183,7 +209,7 @@ class CaptureThread:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Release the capture and end the thread, or leave it behind when it is stuck."""
+        """Release the device and end the thread, or leave it behind when it is stuck."""
         with self._changed:
             self._stopping = True
             self._state = SourceState.CLOSED
@@ -196,16 +222,17 @@ class CaptureThread:
     def _run(self) -> None:
         try:
             connection: Connection | None = self._connect()
-            reconnected = False
+            first = True
             while connection is not None:
+                self._grabber = connection.grabber
                 try:
-                    if self._opening is None:
+                    if first:
                         self._warm_up(connection)
-                    self._pump(connection.capture, reconnected)
+                    self._pump(connection, None if first else connection)
                 finally:
-                    connection.capture.release()
+                    self._let_go(connection.grabber)
                 connection = self._reconnect()
-                reconnected = True
+                first = False
         except Exception as error:  # the reader must learn of it, or it would wait for ever
             with self._changed:
                 self._error = error
@@ -213,42 +240,72 @@ class CaptureThread:
 
     def _warm_up(self, connection: Connection) -> None:
         """Take the first frames: a busy camera opens, but delivers nothing."""
-        stamps: list[float] = []
-        start_s = time.perf_counter()
-        while len(stamps) < _WARM_UP_FRAMES and not self._stopping and _grab(connection.capture):
-            stamps.append(stamp_s(connection.capture))
-            if len(stamps) >= 2 and time.perf_counter() - start_s > _WARM_UP_S:
-                break
-        if not stamps:
+        fps = connection.fps or _FALLBACK_FPS
+        self._stall_s = max(self._stall_s, _STALL_FRAMES / fps)
+        self._silence_s = max(self._silence_s, _SILENT_FRAMES / fps)
+        stamps = [] if connection.triggered else self._first_stamps(connection.grabber)
+        if not stamps and not connection.triggered:
             raise SourceError(self._no_picture)
         with self._changed:
             self._opening = Opening(connection, tuple(stamps))
             self._changed.notify_all()
 
-    def _pump(self, capture: Capture, reconnected: bool) -> None:
-        """Serve the reader until the capture fails or the thread is to stop."""
-        undecodable = 0
-        while undecodable < _UNDECODABLE_IN_A_ROW:
+    def _first_stamps(self, grabber: Grabber) -> list[float | None]:
+        stamps: list[float | None] = []
+        start_s = time.perf_counter()
+        while len(stamps) < _WARM_UP_FRAMES and not self._stopping:
+            try:
+                arrival = grabber.grab(_GRAB_S)
+            except DeviceLostError:
+                break
+            if arrival is not None:
+                stamps.append(arrival.stamp_s)
+            if len(stamps) >= 2 and time.perf_counter() - start_s > _WARM_UP_S:
+                break
+        return stamps
+
+    def _pump(self, connection: Connection, reconnected: Connection | None) -> None:
+        """Serve the reader until the device fails or the thread is to stop."""
+        lost: Counter[str] = Counter()
+        waiting_since_s: float | None = None
+        while lost[_UNREADABLE] < _UNREADABLE_IN_A_ROW:
             with self._changed:
                 self._changed.wait_for(lambda: self._out is not None or self._stopping)
-            if self._stopping or not _grab(capture):
+            if self._stopping:
                 return
-            host_s = time.perf_counter()
+            if waiting_since_s is None:
+                waiting_since_s = time.perf_counter()
+            try:
+                arrival = connection.grabber.grab(_GRAB_S)
+            except DeviceLostError:
+                return
+            if arrival is None:
+                silent_s = time.perf_counter() - waiting_since_s
+                if silent_s > self._silence_s and not connection.triggered:
+                    return
+                continue
+            waiting_since_s = None
+            lost.update(arrival.losses or {})
             with self._changed:
                 out = self._out
                 if out is None:  # the reader was interrupted
                     continue
-                image = _retrieve(capture, out)
+                image = connection.grabber.retrieve(out)
                 if image is None:
-                    undecodable += 1
+                    lost[_UNREADABLE] += 1
                     continue
                 resized = image is not out and _fit(image, out)
-                stamp = stamp_s(capture)
-                self._grabs.append(Grab(host_s, stamp, reconnected, undecodable, resized))
+                self._grabs.append(Grab(arrival, lost, resized, reconnected))
                 self._out = None
                 self._changed.notify_all()
-            undecodable = 0
-            reconnected = False
+            lost = Counter()
+            reconnected = None
+
+    def _let_go(self, grabber: Grabber) -> None:
+        """Release a device and keep what it counted."""
+        self._grabber = None
+        self._counts.update(grabber.counters)
+        grabber.release()
 
     def _reconnect(self) -> Connection | None:
         """Try until it works; None when the thread is to stop."""
@@ -260,29 +317,19 @@ class CaptureThread:
                 if self._changed.wait_for(lambda: self._stopping, delay_s):
                     return None
             try:
-                return self._connect()
+                connection = self._connect()
+                self._counts["reconnects"] += 1
+                return connection
             except SourceError as error:
                 _log.debug("%s: %s", self._thread.name, error)
                 delay_s = min(2.0 * delay_s, last_s)
 
 
-def _grab(capture: Capture) -> bool:
-    try:
-        return capture.grab()
-    except cv2.error:
-        return False
-
-
-def _retrieve(capture: Capture, out: Image) -> Image | None:
-    try:
-        decoded, image = capture.retrieve(out)
-    except cv2.error:
-        return None
-    return image if decoded else None
-
-
 def _fit(image: Image, out: Image) -> bool:
     """Bring a picture of another size or depth into `out`."""
-    coloured = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
-    cv2.resize(coloured, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_AREA)
+    if image.ndim < out.ndim:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)  # type: ignore[assignment]
+    elif image.ndim > out.ndim:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # type: ignore[assignment]
+    cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_AREA)
     return True

@@ -11,7 +11,13 @@ from streamer.errors import SourceError
 from streamer.sources.base import SourceOptions
 from streamer.sources.capture_thread import Connection
 from streamer.sources.live_source import LiveSource
-from streamer.sources.opencv import Capture, announced_fps, picture_size, quiet_opencv
+from streamer.sources.opencv import (
+    Capture,
+    OpenCvGrabber,
+    announced_fps,
+    picture_size,
+    quiet_opencv,
+)
 
 CaptureFactory = Callable[[str, int, list[int]], Capture]
 
@@ -48,7 +54,7 @@ class NetworkStreamSource(LiveSource):
         capture: Opens an address with an OpenCV backend and its parameters.
         timeout_s: Seconds after which opening and reading give up.
         first_retry_s: Seconds before the first reconnection.
-        stall_s: Seconds without a frame after which the state is `STALLED`.
+        stall_s: Least seconds without a frame after which the state is `STALLED`.
     """
 
     kind = "stream"
@@ -117,7 +123,8 @@ class NetworkStreamSource(LiveSource):
                 f"The stream's pictures are {width} by {height} pixels and are analysed so, not "
                 f"{asked[0]} by {asked[1]} as asked."
             )
-        return Connection(capture, width, height, announced_fps(capture), tuple(notes))
+        fps = announced_fps(capture)
+        return Connection(OpenCvGrabber(capture), width, height, fps, notes=tuple(notes))
 
     def _no_picture(self) -> str:
         return (

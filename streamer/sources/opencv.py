@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import cv2
+
+from streamer.frame import Image
+from streamer.sources.grabber import Arrival, DeviceLostError
 
 ABSURD_FPS = 10_000.0
 
@@ -66,3 +72,38 @@ def picture_size(capture: Capture) -> tuple[int, int]:
         int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
         int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
     )
+
+
+class OpenCvGrabber:
+    """A `cv2.VideoCapture` as a grabber.
+
+    Args:
+        capture: Opened; released with the grabber.
+    """
+
+    counters: Mapping[str, int] = MappingProxyType({})
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+
+    def grab(self, timeout_s: float) -> Arrival:
+        """Wait for the next picture, for as long as the driver likes; see `Grabber.grab`."""
+        try:
+            taken = self._capture.grab()
+        except cv2.error:
+            taken = False
+        if not taken:
+            raise DeviceLostError
+        return Arrival(time.perf_counter(), stamp_s(self._capture))
+
+    def retrieve(self, out: Image) -> Image | None:
+        """Decode the picture; see `Grabber.retrieve`."""
+        try:
+            decoded, image = self._capture.retrieve(out)
+        except cv2.error:
+            return None
+        return image if decoded else None
+
+    def release(self) -> None:
+        """Give the device back."""
+        self._capture.release()

@@ -23,6 +23,7 @@ SESSION = SessionInfo(
         frames=400,
         device_clock=True,
         notes=("the index is damaged",),
+        device={"model": "ace"},
     ),
     started_utc="2026-01-01T12:00:00Z",
     configuration={"source": {"spec": "clip.mp4"}, "limit": math.inf},
@@ -77,4 +78,5 @@ METRICS = SessionMetrics(
     source_state="ended",
     end_state="finished",
     notes=("the index is damaged", "no recogniser ran"),
+    source_counters={"stalls": 1},
 )

@@ -14,6 +14,7 @@ from streamer.frame import Frame, Image
 from streamer.sources.base import SourceOptions, SourceState
 from streamer.sources.camera import CameraSource
 from streamer.sources.capture_thread import CaptureThread, Connection
+from streamer.sources.opencv import OpenCvGrabber
 from tests.sources.source_media import HEIGHT, WIDTH, Plan, Rig, number, picture
 
 MakeRig = Callable[..., Rig]
@@ -304,7 +305,7 @@ def test_pictures_of_another_size_and_depth_are_fitted() -> None:
 
     thread = CaptureThread(
         "odd",
-        lambda: Connection(Odd(), WIDTH, HEIGHT, 30.0),  # type: ignore[arg-type]
+        lambda: Connection(OpenCvGrabber(Odd()), WIDTH, HEIGHT, 30.0),  # type: ignore[arg-type]
         "Nothing.",
     )
     thread.start(10.0)
