@@ -18,9 +18,10 @@ from streamer.alignment.similarity import Correspondence, Points, Similarity, to
 from streamer.frame import Image
 
 _WINDOW = (11, 11)
-_LEVELS = 2
+_LEVELS = 1
 _CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 8, 0.01)
-_ITERATIONS = 3
+_ITERATIONS = 2
+_TRACE = 1e-12  # keeps the fit defined when no trusted point was found
 _AGREE_PX = 0.75  # a point this far off the common motion no longer counts, canonical pixels
 
 
@@ -56,6 +57,7 @@ class HeadTracker:
         quality = firmness[row, column].astype(np.float64)
         self._weights = np.minimum(quality, np.median(quality)) + 1e-9
         self._total = float(self._weights.sum())
+        self._trust = np.ones(len(points))
 
     def shift(self, pull: Similarity) -> None:
         """Move the places that the points are brought to, by a small transform."""
@@ -85,17 +87,15 @@ class HeadTracker:
         if np.count_nonzero(usable) < len(self._points) // 3:
             return None
         points = Correspondence(to_points(moved[:, 0]), self._points)
-        weights = usable
         for _ in range(_ITERATIONS):
-            step = points.fit(weights)
+            step = points.fit(usable * self._trust + _TRACE)
             error = points.errors(step)
-            scale = max(_AGREE_PX, 2.0 * _median(error))
-            # Tukey's biweight: firm near the common motion, nothing beyond it.
-            error *= 0.5 / scale
-            inside = np.maximum(1.0 - error * error, 0.0)
-            weights = usable * (inside * inside)
-        within = error * (2 * scale) < 2 * _AGREE_PX
-        agreement = float(usable @ within) / self._total
+            scale = 2.0 * max(_AGREE_PX, 2.0 * _median(error))
+            # Tukey's biweight: firm near the common motion, nothing beyond it. The next frame
+            # starts from here: the points that slip are mostly the same ones.
+            inside = np.maximum(1.0 - np.square(error / scale), 0.0)
+            self._trust = inside * inside
+        agreement = float(usable @ (error < 2 * _AGREE_PX)) / self._total
         return HeadStep(step, agreement)
 
 
