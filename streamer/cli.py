@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from engines.events import EventKind
 from engines.runtime.registry import BACKENDS
 from streamer.config import GlintConfig, read_toml
-from streamer.errors import ConfigError, UserError
+from streamer.errors import ConfigError
+from streamer.process import MISTAKE, run_command
 from streamer.sinks.base import SessionInfo, SessionMetrics, Sink
 from streamer.sinks.progress import ProgressSink
 from streamer.sinks.session_folder import SessionFolderSink
@@ -27,9 +26,7 @@ from streamer.version import VERSION
 if TYPE_CHECKING:
     from streamer.pipeline import Pipeline
 
-_DONE, _FAULT, _MISTAKE = 0, 1, 2
 _POLL_S = 0.2  # Windows delivers Ctrl-C only between two waits
-_STDERR = 2
 _DEMO_SHOW_S = 600.0  # long enough to look around on the dashboard
 
 _DESCRIPTION = """\
@@ -65,43 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return _MISTAKE
-    quiet = options.log_level != "debug"
-    with _quiet_native_code(quiet), _logging(options.log_level), _sigterm_as_ctrl_c():
-        return _run(options)
+        return MISTAKE
+    return run_command(lambda: _run(options), options.log_level)
 
 
-def _run(options: argparse.Namespace) -> int:
-    log = logging.getLogger(__name__)
-    try:
-        config = configuration(options)
-        if options.headless:
-            _run_headless(config, options.session)
-        else:
-            _run_dashboard(config, options.session)
-        return _DONE
-    except KeyboardInterrupt:
-        return _DONE
-    except UserError as error:
-        log.debug("the mistake was found here", exc_info=True)
-        print(error, file=sys.stderr)
-        return _MISTAKE
-    except ImportError as error:
-        log.debug("the library was asked for here", exc_info=True)
-        print(
-            f"A library that Glint needs cannot be loaded ({error}): set Glint up again as README "
-            "says, with the system libraries that it names for a bare Linux.",
-            file=sys.stderr,
-        )
-        return _MISTAKE
-    except Exception as error:
-        log.debug("the fault is here", exc_info=True)
-        print(
-            f"Glint stopped because of a fault in the program ({type(error).__name__}: {error}): "
-            "run it again with --log-level debug to see where.",
-            file=sys.stderr,
-        )
-        return _FAULT
+def _run(options: argparse.Namespace) -> None:
+    config = configuration(options)
+    if options.headless:
+        _run_headless(config, options.session)
+    else:
+        _run_dashboard(config, options.session)
 
 
 # -- options ---------------------------------------------------------------------------------
@@ -386,82 +356,3 @@ def _summary(
         lines.append(f"Session:   {folder}")
     lines.append("A micro-expression does not prove that a person lies.")
     return "\n".join(lines)
-
-
-# -- the process -----------------------------------------------------------------------------
-
-
-class _OneLine(logging.Formatter):
-    """Says an exception in its own words; the traceback is for --log-level debug."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = f"{record.levelname.capitalize()}: {record.getMessage()}"
-        error = record.exc_info[1] if record.exc_info else None
-        return text if error is None else f"{text} ({error})"
-
-
-@contextmanager
-def _logging(level: str) -> Iterator[None]:
-    """Write the log to stderr, Glint's from `level` on and other packages' warnings."""
-    handler = logging.StreamHandler(sys.stderr)
-    if level == "debug":
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(threadName)s %(name)s %(levelname)s: %(message)s")
-        )
-    else:
-        handler.setFormatter(_OneLine())
-    root = logging.getLogger()
-    root.addHandler(handler)
-    for package in ("streamer", "engines", "calibration"):
-        logging.getLogger(package).setLevel(level.upper())
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let an order to end be Ctrl-C for the rest of the program."""
-
-    def interrupt(number: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-@contextmanager
-def _quiet_native_code(enabled: bool) -> Iterator[None]:
-    """Keep what MediaPipe and TensorFlow Lite print from C++ off the user's terminal.
-
-    They write to file descriptor 2 before any of their own settings is read. So it leads nowhere
-    for as long as the program runs, and Python's stderr moves to a copy of it.
-    """
-    python = sys.stderr
-    try:
-        terminal = os.dup(_STDERR)
-        shared = python.fileno() == _STDERR
-    except (AttributeError, OSError, ValueError):  # started without a terminal
-        enabled = False
-    if not enabled:
-        yield
-        return
-    if shared:
-        sys.stderr = open(  # noqa: SIM115 - closed below
-            os.dup(terminal), "w", encoding=python.encoding, errors="backslashreplace", buffering=1
-        )
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, _STDERR)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(terminal, _STDERR)
-        os.close(terminal)
-        if shared:
-            sys.stderr.close()
-            sys.stderr = python
