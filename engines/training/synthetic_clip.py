@@ -105,7 +105,9 @@ def record_clip(plan: ClipPlan, folder: Path, alignment: Alignment) -> None:
         folder / "faces.npy", "w+", np.uint8, (frames, FACE_SIZE, FACE_SIZE)
     )
     times = np.arange(frames) / plan.fps
-    measured = {name: np.zeros((frames, *shape), dtype) for name, shape, dtype in MEASURED}
+    measured: dict[str, npt.NDArray[Any]] = {
+        name: np.zeros((frames, *shape), dtype) for name, shape, dtype in MEASURED
+    }
     mesh = np.zeros((_LANDMARKS, 3), np.float32)
     meter = MotionMeter(MotionConfig(), plan.fps)
     picture = np.empty((height, width, 3), np.uint8)

@@ -44,9 +44,11 @@ from engines.training.synthetic_clip import (
     record_clip,
 )
 
+FORMAT = 1
+"""Version of the files; a reader of another version refuses them."""
 
-VERSION = "1"
-"""Version of the generator; a set is continued only by the version that began it."""
+GENERATOR = "1"
+"""Version of what is drawn; a set is continued only by the version that began it."""
 
 SPLITS = ("train", "validation", "test")
 _HELD_OUT_SHARE = 0.2  # of the identities, for validation and for test each
@@ -58,7 +60,8 @@ class SetDescription(BaseModel):
     """What `set.json` holds.
 
     Attributes:
-        version: Version of the generator.
+        format: Version of the files.
+        generator: Version of the generator.
         synthetic: Always True: nobody who was measured is in here.
         seed: Seed of everything.
         identities: Number of people.
@@ -69,7 +72,8 @@ class SetDescription(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: str
+    format: int
+    generator: str
     synthetic: bool = True
     seed: int
     identities: int
@@ -176,7 +180,7 @@ class SyntheticSet:
         missing: Names of clips that have not been made.
 
     Raises:
-        UserError: There is no set, it is of another version, or it is not complete.
+        UserError: There is no set, it is of another format, or it is not complete.
     """
 
     def __init__(self, folder: Path, *, partial: bool = False) -> None:
@@ -247,7 +251,8 @@ def describe(
                 )
             )
     return SetDescription(
-        version=VERSION,
+        format=FORMAT,
+        generator=GENERATOR,
         seed=seed,
         identities=identities,
         fps=tuple(sorted(float(rate) for rate in fps)),
@@ -305,7 +310,7 @@ def summary(folder: Path) -> str:
     """Return what a set contains, as a table."""
     data = SyntheticSet(folder, partial=True)
     lines = [
-        f"synthetic set, version {data.description.version}, seed {data.description.seed}: "
+        f"synthetic set, generator {data.description.generator}, seed {data.description.seed}: "
         f"{data.description.identities} identities, {len(data.description.clips)} clips"
         + (f", {len(data.missing)} of them still missing" if data.missing else ""),
         "",
@@ -384,9 +389,9 @@ def _read_description(folder: Path) -> SetDescription:
         ) from error
     except ValidationError as error:
         raise UserError(f"{folder / 'set.json'} is not a description of a set: {error}.") from error
-    if description.version != VERSION:
+    if description.format != FORMAT:
         raise UserError(
-            f"{folder} is of version {description.version}, this is {VERSION}: make it anew."
+            f"{folder} is of format {description.format}, not {FORMAT}: make the set anew."
         )
     return description
 
