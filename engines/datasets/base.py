@@ -42,6 +42,8 @@ class ProblemKind(str, Enum):
     """The event ends before it begins and is left out."""
     OUTSIDE_RECORDING = "outside_recording"
     """The event reaches beyond the frames: it is cut there, or left out when nothing remains."""
+    IMPLAUSIBLE_DURATION = "implausible_duration"
+    """A micro-expression lasts longer than a macro-expression does; kept as annotated."""
     DUPLICATE_EVENT = "duplicate_event"
     """The same interval of the same recording was annotated before."""
     MISSING_FRAMES = "missing_frames"

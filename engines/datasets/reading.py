@@ -7,7 +7,7 @@ data sets and done here, so a mistake in an annotation has the same consequence 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,9 @@ from engines.events import EventKind
 
 FIRST_FRAME = 1
 """Number of a recording's first frame where neither its files nor a table tell."""
+
+_MAX_MACRO_S = 4.0
+"""Longest macro-expression by definition (`engines.events.EventKind`)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -135,7 +138,7 @@ def assemble(
     recordings = []
     for key in sorted(annotated.keys() | copies.keys() | told.keys()):
         extent = told.get(key, Extent())
-        there = _look(key, copies.get(key, []), extent, adapter.fps, found, problems)
+        there = _look(copies.get(key, []), extent, adapter.fps, problems)
         depth = depth_of(there.path) if depth_of and there.path else None
         recordings.append(
             Recording(
@@ -150,9 +153,7 @@ def assemble(
                 missing_frames=there.missing_frames,
             )
         )
-    if not copies:
-        message = "no frames of any recording were found; only annotations were read"
-        problems.append(Problem(ProblemKind.MISSING_FRAMES, found.root, message))
+    problems.extend(_without_frames(recordings, found))
     return Dataset(
         name=adapter.name,
         title=adapter.title,
@@ -163,18 +164,22 @@ def assemble(
     )
 
 
-def _look(
-    key: RecordingKey,
-    copies: list[Media],
-    told: Extent,
-    fps: float,
-    found: Survey,
-    problems: list[Problem],
-) -> _Found:
+def _without_frames(recordings: Sequence[Recording], found: Survey) -> Iterator[Problem]:
+    missing = [recording for recording in recordings if recording.path is None]
+    if len(missing) < len(recordings):
+        for recording in missing:
+            message = f"no frames of {recording.name} of subject {recording.subject} were found"
+            yield Problem(ProblemKind.MISSING_FRAMES, found.root, message)
+        return
+    message = (
+        "no frames of any recording were found, only annotations were read; "
+        f"{len(found.media)} folders of pictures and videos have other names"
+    )
+    yield Problem(ProblemKind.MISSING_FRAMES, found.root, message)
+
+
+def _look(copies: Sequence[Media], told: Extent, fps: float, problems: list[Problem]) -> _Found:
     if not copies:
-        if found.media:
-            message = f"no frames of recording {key.name} of subject {key.subject} were found"
-            problems.append(Problem(ProblemKind.MISSING_FRAMES, found.root, message))
         return _Found(told)
     media = best_media(copies, problems)
     if media.is_video:
@@ -223,6 +228,10 @@ class _Check:
             return None
         onset, apex, offset = interval
         first = self.extent.first_frame
+        duration_s = (offset + 1 - onset) / self.fps
+        if self.entry.kind is EventKind.MICRO and duration_s > _MAX_MACRO_S:
+            message = f"a micro-expression of {duration_s:.1f} s; kept as annotated"
+            self._note(ProblemKind.IMPLAUSIBLE_DURATION, message)
         return AnnotatedEvent(
             kind=self.entry.kind,
             onset_s=(onset - first) / self.fps,
