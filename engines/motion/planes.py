@@ -15,7 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engines.motion.canonical import INTER_OCULAR_PX
+from engines.motion.canonical import FACE_SIZE, INTER_OCULAR_PX
+from engines.motion.flow import create_flow
+from engines.motion.regions import WINDOW
 
 PLANES_SIZE = 42
 """Side of the composite in cells; its upper half is the eye strip, its lower half the mouth."""
@@ -35,10 +37,10 @@ EYE_ROWS = (18, 60)
 MOUTH_ROWS = (80, 122)
 """Rows of the mouth strip: nose wings to chin."""
 
-UNIT_IOD = 0.01
+UNIT_IOD = 0.004
 """Displacement in inter-ocular distances that is 1.0 in u and v."""
 
-UNIT_STRAIN = 0.05
+UNIT_STRAIN = 0.02
 """Optical strain (pixels per pixel) that is 1.0 in the third plane."""
 
 LIMIT = 8.0
@@ -49,6 +51,7 @@ PREPROCESSING: dict[str, object] = {
     "channels": ["u", "v", "strain"],
     "size": PLANES_SIZE,
     "span_s": SPAN_S,
+    "window": [[side.start, side.stop] for side in WINDOW],
     "strip_x": list(STRIP_X),
     "eye_rows": list(EYE_ROWS),
     "mouth_rows": list(MOUTH_ROWS),
@@ -107,3 +110,37 @@ def composite_planes(
     np.sqrt(squares, out=planes[2])
     planes[2] *= np.float32(_STRAIN_OF_UNITS)
     return np.clip(out, -LIMIT, LIMIT, out=out)
+
+
+class PairPlanes:
+    """Planes of the flow between two faces, measured as `MotionMeter` measures it.
+
+    For training and for recognition, which have the faces of a clip and no live meter. One instance
+    serves one thread.
+    """
+
+    def __init__(self) -> None:
+        self._flow = create_flow("dis")
+        self._field = np.zeros((FACE_SIZE, FACE_SIZE, 2), np.float32)
+
+    def __call__(
+        self,
+        before: npt.NDArray[np.uint8],
+        after: npt.NDArray[np.uint8],
+        span_s: float,
+        out: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Measure one pair.
+
+        Args:
+            before: (128, 128) uint8 canonical face.
+            after: (128, 128) uint8 canonical face.
+            span_s: Time between them in seconds, above 0.
+            out: (3, 42, 42) float32 to write to; None for a new array.
+
+        Returns:
+            (3, 42, 42) float32 as `composite_planes`.
+        """
+        first, second = (np.ascontiguousarray(face[WINDOW]) for face in (before, after))
+        self._field[WINDOW] = self._flow(first, second)
+        return composite_planes(self._field, span_s, out)

@@ -15,33 +15,40 @@ class SpotAndRecognise(nn.Module, ABC):
     """A network with one body and two heads, for single flow pictures of 42×42 cells.
 
     Attributes:
-        classes: Number of outputs of the recognition head.
+        spotting: Head with one output.
+        recognition: Head with an output for each class.
     """
 
-    classes: int
+    spotting: nn.Module
+    recognition: nn.Module
 
     @abstractmethod
-    def spot(self, planes: torch.Tensor) -> torch.Tensor:
-        """Spotting score of every picture.
+    def shared(self, planes: torch.Tensor) -> torch.Tensor:
+        """Features that both heads read.
 
         Args:
             planes: (N, 3, 42, 42) float32 as `engines.motion.planes` makes them.
 
         Returns:
-            (N,) float32; 0 for a face without a micro-expression, 1 during one.
+            (N, F, 14, 14).
         """
 
-    @abstractmethod
-    def recognise(self, planes: torch.Tensor) -> torch.Tensor:
-        """Class logits of every picture; arguments as for `spot`.
+    def squash(self, scores: torch.Tensor) -> torch.Tensor:
+        """Bring scores to what is trained to be 0 without a micro-expression and 1 during one."""
+        return scores
 
-        Returns:
-            (N, C) float32.
-        """
+    def forward(self, planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unbounded scores (N,) and class logits (N, C) of (N, 3, 42, 42) planes."""
+        features = self.shared(planes)
+        return self.spotting(features)[:, 0], self.recognition(features)
 
 
-class SpottingHead(nn.Module):
-    """The spotting half of a network, for export."""
+class SpottingPath(nn.Module):
+    """The spotting half of a network, for export.
+
+    What it gives is unbounded, also where training squashed it: the causal decision compares a
+    curve with its own spread at rest, and a squashed curve has none.
+    """
 
     def __init__(self, network: SpotAndRecognise) -> None:
         super().__init__()
@@ -49,10 +56,11 @@ class SpottingHead(nn.Module):
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """Scores (N,) of (N, 3, 42, 42) planes."""
-        return self.network.spot(planes)
+        scores: torch.Tensor = self.network.spotting(self.network.shared(planes))[:, 0]
+        return scores
 
 
-class RecognitionHead(nn.Module):
+class RecognitionPath(nn.Module):
     """The recognising half of a network, for export."""
 
     def __init__(self, network: SpotAndRecognise) -> None:
@@ -61,4 +69,5 @@ class RecognitionHead(nn.Module):
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """Logits (N, C) of (N, 3, 42, 42) planes."""
-        return self.network.recognise(planes)
+        logits: torch.Tensor = self.network.recognition(self.network.shared(planes))
+        return logits

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from engines.training.networks.base import PLANES, SpotAndRecognise
+from engines.training.networks.base import SpotAndRecognise
 
 STREAM_FILTERS = (3, 3, 8)
 """Filters of the streams of u, v and strain."""
@@ -49,8 +49,9 @@ class Head(nn.Sequential):
 class Mean(SpotAndRecognise):
     """Three shallow streams under a spotting head and a recognition head.
 
-    The spotting path has 3,621 weights, running statistics of batch normalisation included. The
-    recognition head is trained last, on streams that stand still.
+    Scores are linear, not confined to 0…1. The spotting path has 3,621 weights, running statistics
+    of batch normalisation included. The recognition head is trained last, on streams that stand
+    still.
 
     Args:
         classes: Number of emotions.
@@ -58,22 +59,11 @@ class Mean(SpotAndRecognise):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.classes = classes
         self.streams = nn.ModuleList(Stream(filters) for filters in STREAM_FILTERS)
         self.spotting = Head(sum(STREAM_FILTERS), 1)
         self.recognition = Head(sum(STREAM_FILTERS), classes)
 
     def shared(self, planes: torch.Tensor) -> torch.Tensor:
-        """(N, 14, 14, 14) features of both heads."""
-        pairs = zip(self.streams, planes.chunk(PLANES, dim=1), strict=True)
+        """(N, 14, 14, 14) features; see `SpotAndRecognise.shared`."""
+        pairs = zip(self.streams, planes.chunk(len(self.streams), dim=1), strict=True)
         return torch.cat([stream(plane) for stream, plane in pairs], dim=1)
-
-    def spot(self, planes: torch.Tensor) -> torch.Tensor:
-        """Scores; see `SpotAndRecognise.spot`. Linear, so not confined to 0…1."""
-        scores: torch.Tensor = self.spotting(self.shared(planes))[:, 0]
-        return scores
-
-    def recognise(self, planes: torch.Tensor) -> torch.Tensor:
-        """Logits; see `SpotAndRecognise.recognise`."""
-        logits: torch.Tensor = self.recognition(self.shared(planes))
-        return logits

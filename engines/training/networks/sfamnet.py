@@ -64,21 +64,15 @@ class SfamNet(SpotAndRecognise):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.classes = classes
         self.streams = nn.ModuleList(AttentiveBlock() for _ in range(PLANES))
         self.spotting = Task(1)
         self.recognition = Task(classes)
 
     def shared(self, planes: torch.Tensor) -> torch.Tensor:
-        """(N, 9, 14, 14) features of both tasks."""
+        """(N, 9, 14, 14) features; see `SpotAndRecognise.shared`."""
         pairs = zip(self.streams, planes.chunk(PLANES, dim=1), strict=True)
         return torch.cat([stream(plane) for stream, plane in pairs], dim=1)
 
-    def spot(self, planes: torch.Tensor) -> torch.Tensor:
-        """Scores in 0…1; see `SpotAndRecognise.spot`."""
-        return torch.sigmoid(self.spotting(self.shared(planes))[:, 0])
-
-    def recognise(self, planes: torch.Tensor) -> torch.Tensor:
-        """Logits; see `SpotAndRecognise.recognise`."""
-        logits: torch.Tensor = self.recognition(self.shared(planes))
-        return logits
+    def squash(self, scores: torch.Tensor) -> torch.Tensor:
+        """Sigmoid of the scores."""
+        return torch.sigmoid(scores)
