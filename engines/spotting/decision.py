@@ -8,15 +8,19 @@ expression). Here every step that looks ahead is replaced:
 published                               here
 ======================================  =====================================================
 centred smoothing                       mean of the last `smooth_s`, its delay declared
-threshold from the whole video          running median + c·MAD of the last `window_s`
+threshold from the whole video          rise within `rise_s` by c·MAD of the last `window_s`
 local maximum within ±k frames          maximum that nothing exceeds for `look_ahead_s`
 peak ± k frames                         where the score falls to a share of its peak
 non-maximum suppression                 one open event at a time, held over short dips
 ======================================  =====================================================
 
-All of it is in seconds and relative to the curve's own median and spread: multiplying a score by
-a constant, adding one, or sampling the same curve at another rate changes no event by more than
-a frame.
+A micro-expression is a quick way out and back, so that what counts is how far the curve rises
+within a short time, not how high it stands: a slow drift, or a level that differs between people,
+is no event. The measure of far is the spread of the curve itself. All of it is in seconds:
+multiplying a score by a constant, adding one, or sampling the same curve at another rate changes
+no event by more than a frame.
+
+The curve should spread while nothing happens. A network that ends in a sigmoid gives its logit.
 """
 
 from __future__ import annotations
@@ -39,10 +43,14 @@ class DecisionConfig(BaseModel):
 
     smooth_s: float = Field(0.2, gt=0, le=1, description="Window of the running mean.")
     threshold_factor: float = Field(
-        6.0, gt=0, le=100, description="c in threshold = median + c * MAD of the recent score."
+        6.0, gt=0, le=100, description="c: an event rises by c * MAD of the recent score."
     )
+    rise_s: float = Field(0.5, gt=0, le=4, description="Time in which an event rises that far.")
     window_s: float = Field(
-        30.0, gt=2, le=600, description="Length of the recent score that the threshold rests on."
+        30.0, gt=2, le=600, description="Length of the recent score whose MAD is taken."
+    )
+    min_spread: float = Field(
+        0.0, ge=0, description="Least MAD that is believed, in the score's own units."
     )
     warm_up_s: float = Field(
         2.0, gt=0, le=60, description="No event starts before the score was seen for this long."
@@ -52,6 +60,9 @@ class DecisionConfig(BaseModel):
     )
     fall_to: float = Field(
         0.5, gt=0, lt=1, description="Share of the peak's height at which the interval ends."
+    )
+    prior_s: float | None = Field(
+        None, gt=0, le=1, description="Give micro-expressions this length around their apex."
     )
     hold_s: float = Field(
         0.05, ge=0, le=1, description="A dip that is shorter does not end an event."
@@ -117,7 +128,7 @@ class CausalDecision:
         self._history.reset()
         self._started_s: float | None = None
         self._last_s = -math.inf
-        self._armed = True  # the score has been below the threshold since the last event
+        self._rest_s = -math.inf  # since when no event is open
 
     def push(
         self,
@@ -155,21 +166,19 @@ class CausalDecision:
         elif gap_before and self._open is not None:
             self._open.gap = True
         if not valid:
-            return SpotterOutput(0.0, self._threshold(), tuple(changes))
+            return SpotterOutput(0.0, math.inf, tuple(changes))
         if self._started_s is None:
             self._started_s = time_s
         else:
             self._learned_s += time_s - self._last_s
         self._last_s = time_s
-        threshold = self._threshold()
         smooth = self._smooth.push(time_s, score)
         self._history.push(time_s, index, smooth)
+        lowest, threshold = self._threshold(time_s)
         if self._open is not None:
             self._follow(self._open, time_s, index, smooth, regions, changes)
-        elif smooth <= threshold:
-            self._armed = True
-        elif self._armed and time_s - self._started_s >= self.config.smooth_s:
-            self._begin(time_s, index, smooth, regions, changes)
+        elif smooth > threshold and time_s - self._started_s >= self.config.smooth_s:
+            self._begin(time_s, index, smooth, lowest, regions, changes)
         if self._level.push(time_s, smooth):
             self._level.refresh_mad()
         return SpotterOutput(smooth, threshold, tuple(changes))
@@ -191,10 +200,13 @@ class CausalDecision:
             return "gap"
         return None
 
-    def _threshold(self) -> float:
-        if self._learned_s < self.config.warm_up_s - 1e-6:
-            return math.inf
-        return float(self._level.median + self.threshold_factor * self._level.mad)
+    def _threshold(self, now: float) -> tuple[float, float]:
+        """Where the curve last was at rest, and how far it must rise from there."""
+        since = max(now - self.config.rise_s, self._rest_s)
+        lowest = float(self._history.since(since)[2].min())
+        spread = max(float(self._level.mad), self.config.min_spread)
+        warm = self._learned_s >= self.config.warm_up_s - 1e-6 and spread > 0
+        return lowest, lowest + self.threshold_factor * spread if warm else math.inf
 
     # -- the life of an event ----------------------------------------------------------------
 
@@ -203,6 +215,7 @@ class CausalDecision:
         now: float,
         index: int,
         smooth: float,
+        lowest: float,
         regions: tuple[str, ...],
         changes: list[Event],
     ) -> None:
@@ -221,7 +234,7 @@ class CausalDecision:
             spotter=self.spotter,
         )
         self._next_id += 1
-        self._open = _Open(event, base=float(self._level.median), peak_seen_s=now)
+        self._open = _Open(event, base=lowest, peak_seen_s=now)
         changes.append(event)
 
     def _follow(
@@ -305,7 +318,10 @@ class CausalDecision:
             self._withdraw(open_, "too_short", changes)
             return
         micro = offset_s - onset_s <= self.config.micro_s
-        self._leave()
+        if micro and self.config.prior_s is not None:
+            onset_s = event.apex_s - self.config.prior_s / 2
+            offset_s = event.apex_s + self.config.prior_s / 2
+        self._leave(fell_s)
         changes.append(
             replace(
                 event,
@@ -337,10 +353,10 @@ class CausalDecision:
             self._withdraw(open_, reason, changes)
 
     def _withdraw(self, open_: _Open, reason: str, changes: list[Event]) -> None:
-        self._leave()
+        self._leave(self._last_s)
         changes.append(replace(open_.event, state=EventState.WITHDRAWN, quality=(reason,)))
 
-    def _leave(self) -> None:
-        """No event is open; the next one needs a score that has been at rest in between."""
+    def _leave(self, rest_s: float) -> None:
+        """No event is open; the next one must rise from where the curve is from now on."""
         self._open = None
-        self._armed = False
+        self._rest_s = rest_s
