@@ -65,13 +65,14 @@ def measured_matrix(
     apex = rng.uniform(0.35, 0.6)
     columns = []
     for unit in units:
-        peak = float(np.clip(apex + rng.normal(0.0, 0.05), 0.2, 0.8))
-        width = rng.uniform(0.3, 0.4) if unit in strengths else rng.uniform(0.02, 0.08)
-        height = strengths.get(unit, rng.uniform(0.1, 0.4))
-        columns.append(height * np.exp(-0.5 * ((share - peak) / width) ** 2))
+        if unit in strengths:
+            peak = float(np.clip(apex + rng.normal(0.0, 0.05), 0.25, 0.75))
+            slope = np.minimum(share / peak, (1 - share) / (1 - peak))
+            columns.append(strengths[unit] * slope ** rng.uniform(0.6, 1.2))
+        else:
+            away = (share - rng.uniform(0.2, 0.8)) / rng.uniform(0.02, 0.06)
+            columns.append(rng.uniform(0.1, 0.4) * np.exp(-0.5 * away**2))
     intensity = np.stack(columns, axis=1)
-    intensity -= intensity[[0, -1]].max(axis=0)
-    intensity = np.maximum(intensity, 0.0)
     intensity[1:-1] += rng.normal(0.0, 0.02, (rows - 2, len(units)))
     intensity = np.maximum(intensity, 0.0)
     return units, intensity, intensity > 0.08

@@ -247,7 +247,7 @@ def _draw_matrix(
     strengths = {unit: s * float(rng.uniform(0.7, 1.1)) for unit, s in prototype.strengths}
     if rng.random() < 0.35:  # people mix the ways to show one emotion
         strengths.setdefault(
-            int(rng.choice(_SUPPORTED_UNITS[emotion])), float(rng.uniform(0.2, 0.5))
+            int(rng.choice(_SUPPORTED_UNITS[emotion])), float(rng.uniform(0.1, 0.5))
         )
     others = [unit for unit in ACTION_UNITS if unit not in strengths]
     stray = tuple(int(unit) for unit in rng.choice(others, 3, replace=False))

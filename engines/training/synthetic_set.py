@@ -301,9 +301,13 @@ def generate(folder: Path, description: SetDescription, jobs: int) -> None:
         # Longest first, so that no process is left alone with a long one at the end.
         todo.sort(key=lambda plan: -frames[plan.name])
         futures = {workers.submit(_make_clip, folder, plan): plan for plan in todo}
-        for future in as_completed(futures):
-            future.result()
-            bar.update(frames[futures[future].name])
+        try:
+            for future in as_completed(futures):
+                future.result()
+                bar.update(frames[futures[future].name])
+        except BaseException:
+            workers.shutdown(cancel_futures=True)
+            raise
 
 
 def summary(folder: Path) -> str:
