@@ -21,7 +21,6 @@ from typing import cast
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from tqdm import tqdm
 
 from benchmarks.results import number, save, table
@@ -40,6 +39,7 @@ from engines.recognition.ststnet.representation import (
     flow_picture,
     standardise,
 )
+from engines.runtime import open_graph
 from engines.synthesis.expressions import PROTOTYPES, Prototype
 from engines.synthesis.portrait import LEFT_EYE_OUTER as LEFT_EYE
 from engines.synthesis.portrait import RIGHT_EYE_OUTER as RIGHT_EYE
@@ -222,7 +222,7 @@ def geometry_table(filmed: Sequence[Filmed], data: Composite3) -> str:
 def flow_table(filmed: Sequence[Filmed]) -> str:
     """The same clips seen through other flows."""
     model = Path(ststnet.__file__).parent / ststnet.MODEL_FILE
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    graph = open_graph(model, "onnx")
     cheap = cv2.optflow.DualTVL1OpticalFlow_create(nscales=3, warps=3, scaleStep=0.5)
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flows: dict[str, Callable[[Gray, Gray], Gray]] = {
@@ -246,7 +246,7 @@ def flow_table(filmed: Sequence[Filmed]) -> str:
             field = flow(onset, apex)
             costs.append(time.thread_time() - start)
             planes = standardise(flow_picture(field)[np.newaxis])
-            (output,) = session.run(None, {ststnet.INPUT_NAME: planes})
+            output = graph.run({ststnet.INPUT_NAME: planes})[ststnet.OUTPUT_NAME]
             correct.append(CLASSES[int(output[0].argmax())] == each.prototype.emotion)
         rows.append((name, f"{100 * np.mean(correct):.0f} %", number(1e3 * np.median(costs), 0)))
     return table(("flow", "correct", "ms of one core"), rows)

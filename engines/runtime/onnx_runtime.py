@@ -12,6 +12,8 @@ import onnxruntime
 from engines.errors import EngineError
 from engines.runtime.base import GraphRunner, Tensor, Tensors, TensorSpec
 
+onnxruntime.disable_telemetry_events()  # on Windows; elsewhere see engines/__init__.py
+
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
@@ -37,7 +39,7 @@ class OnnxRuntimeRunner(GraphRunner):
     order would make results depend on the machine.
 
     Args:
-        model: The `.onnx` file.
+        model: The `.onnx` file, or its content.
         provider: `CPU`, `CUDA` or `TENSORRT`; the last two need `onnxruntime-gpu`. What the
             provider does not take runs on the CPU.
 
@@ -45,20 +47,21 @@ class OnnxRuntimeRunner(GraphRunner):
         EngineError: The file cannot be read, is no network, or the provider is not installed.
     """
 
-    def __init__(self, model: Path, provider: str = CPU) -> None:
+    def __init__(self, model: Path | bytes, provider: str = CPU) -> None:
         if provider not in onnxruntime.get_available_providers():
             raise EngineError(
                 f"This ONNX Runtime has no {provider}: install onnxruntime-gpu instead of "
                 "onnxruntime, or run on the CPU."
             )
+        named = model if isinstance(model, Path) else "the network"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         try:
-            content = model.read_bytes()
+            content = model.read_bytes() if isinstance(model, Path) else model
         except OSError as error:
             raise EngineError(
-                f"The network {model} cannot be read; reinstall Glint, or check the path."
+                f"The network {model!s} cannot be read; reinstall Glint, or check the path."
             ) from error
         try:
             self._session = onnxruntime.InferenceSession(
@@ -66,7 +69,7 @@ class OnnxRuntimeRunner(GraphRunner):
             )
         except Exception as error:  # ONNX Runtime's own errors derive from Exception only
             raise EngineError(
-                f"ONNX Runtime cannot load {model}; reinstall Glint, or export the network again."
+                f"ONNX Runtime cannot load {named}; reinstall Glint, or export the network again."
             ) from error
         # A provider that cannot start is left out by ONNX Runtime without an error.
         if self._session.get_providers()[0] != provider:
@@ -75,7 +78,7 @@ class OnnxRuntimeRunner(GraphRunner):
                 "driver and CUDA libraries, or run on the CPU."
             )
         super().__init__(
-            model.stem,
+            model.stem if isinstance(model, Path) else "network",
             _BACKENDS[provider],
             _specs(self._session.get_inputs()),
             _specs(self._session.get_outputs()),

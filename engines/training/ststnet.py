@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
 from tqdm import tqdm
 
@@ -31,6 +30,7 @@ from engines.errors import UserError
 from engines.evaluation.recognition import RecognitionScores, scores, subject_interval
 from engines.recognition.ststnet import recognizer as deployed
 from engines.recognition.ststnet.representation import PREPROCESSING, standardise
+from engines.runtime.onnx_runtime import OnnxRuntimeRunner
 from engines.training.composite3 import CLASSES, Composite3, load_composite3
 from engines.training.export import build_model, fold_ensemble
 from engines.training.fitting import (
@@ -135,8 +135,8 @@ def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str
                 )
             )
     model = build_model(fold_ensemble(banks), temperature).SerializeToString(deterministic=True)
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (from_onnx,) = session.run(None, {deployed.INPUT_NAME: planes})
+    with OnnxRuntimeRunner(model) as graph:
+        from_onnx = graph.run({deployed.INPUT_NAME: planes})[deployed.OUTPUT_NAME]
     logits = np.mean([mirrored_logits(bank, planes)[:, 0] for bank in banks], axis=0)
     difference = float(np.abs(from_onnx - probabilities(logits, temperature)).max())
     if difference > 1e-5:
