@@ -18,13 +18,15 @@ _KINDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "streamer.sources.demo:DemoSource",
         "camera": "streamer.sources.camera:CameraSource",
+        "basler": "streamer.sources.basler:BaslerSource",
         "stream": "streamer.sources.network_stream:NetworkStreamSource",
         "folder": "streamer.sources.image_folder:ImageFolderSource",
         "video": "streamer.sources.video_file:VideoFileSource",
     }
 )
 _CHOICES = (
-    "a camera number, a video file, a folder of pictures, an address (rtsp://…, http://…) or demo"
+    "a camera number or name (--list-sources shows them), a video file, a folder of pictures, an "
+    "address (rtsp://…, http://…) or demo"
 )
 _LIMITS = MappingProxyType({"fps": 10_000.0, "width": 16_384, "height": 16_384})
 

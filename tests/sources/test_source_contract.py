@@ -25,11 +25,17 @@ class Bench:
     folder: Path
     rig: Callable[..., Rig]
     serve: Callable[..., MjpegServer]
+    patch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def bench(tmp_path: Path, rig: Callable[..., Rig], serve: Callable[..., MjpegServer]) -> Bench:
-    return Bench(tmp_path, rig, serve)
+def bench(
+    tmp_path: Path,
+    rig: Callable[..., Rig],
+    serve: Callable[..., MjpegServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Bench:
+    return Bench(tmp_path, rig, serve, monkeypatch)
 
 
 def _demo(bench: Bench, options: SourceOptions) -> FrameSource:
@@ -38,6 +44,12 @@ def _demo(bench: Bench, options: SourceOptions) -> FrameSource:
 
 def _camera(bench: Bench, options: SourceOptions) -> FrameSource:
     return CameraSource("0", options, bench.rig())
+
+
+def _basler(bench: Bench, options: SourceOptions) -> FrameSource:
+    pytest.importorskip("pypylon.pylon", reason="needs pypylon")
+    bench.patch.setenv("PYLON_CAMEMU", "1")
+    return create_source("basler:0", options)
 
 
 def _stream(bench: Bench, options: SourceOptions) -> FrameSource:
@@ -55,6 +67,7 @@ def _video(bench: Bench, options: SourceOptions) -> FrameSource:
 SPECIMENS: Mapping[str, Callable[[Bench, SourceOptions], FrameSource]] = {
     "demo": _demo,
     "camera": _camera,
+    "basler": _basler,
     "stream": _stream,
     "folder": _folder,
     "video": _video,
@@ -62,6 +75,7 @@ SPECIMENS: Mapping[str, Callable[[Bench, SourceOptions], FrameSource]] = {
 # A source that cannot be had, of every kind that depends on anything outside Glint.
 UNAVAILABLE: Mapping[str, Callable[[Path], str]] = {
     "camera": lambda folder: "97",
+    "basler": lambda folder: "basler:nobody",
     "stream": lambda folder: "http://127.0.0.1:9/live.mjpg",
     "folder": str,
     "video": lambda folder: str(_touch(folder / "empty.mp4")),

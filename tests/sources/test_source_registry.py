@@ -23,6 +23,8 @@ def _kind(spec: str) -> str:
         ("12", "camera"),
         ("/dev/video2", "camera"),
         ("/dev/v4l/by-id/usb-Acme-video-index0", "camera"),
+        ("basler:0", "basler"),
+        ("basler:40012345", "basler"),
         ("rtsp://10.0.0.7/stream", "stream"),
         ("RTSP://user:secret@10.0.0.7:554/stream", "stream"),
         ("http://cam.local/video.mjpg", "stream"),
@@ -87,7 +89,7 @@ def test_absurd_options_are_refused(options: SourceOptions) -> None:
 
 
 def test_unknown_kind_names_the_known_ones() -> None:
-    with pytest.raises(SourceError, match="demo, camera, stream, folder, video"):
+    with pytest.raises(SourceError, match="demo, camera, basler, stream, folder, video"):
         source_factory("webcam")
 
 
