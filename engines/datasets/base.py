@@ -49,7 +49,7 @@ class ProblemKind(str, Enum):
     MISSING_FRAMES = "missing_frames"
     """No folder of frames and no video was found for a recording."""
     FRAME_GAP = "frame_gap"
-    """Numbers are missing between the first and the last frame."""
+    """Frames are missing between the first and the last, or before or after them."""
     UNREADABLE_FRAME = "unreadable_frame"
     """A picture or video cannot be decoded, or its name carries no frame number."""
     OTHER_RATE = "other_rate"

@@ -91,5 +91,5 @@ def _naming(sheet: Sheet, name: str, value: str) -> dict[str, str]:
 
 
 def _key_of(path: Path) -> RecordingKey | None:
-    found = re.fullmatch(r"((\d+)_\d{4})\D*", path.name)
+    found = re.fullmatch(r"((\d+)_\d{4})(?!\d).*", path.name)
     return RecordingKey(f"s{found[2]}", found[1]) if found else None

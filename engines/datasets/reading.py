@@ -190,7 +190,14 @@ def _look(copies: Sequence[Media], told: Extent, fps: float, problems: list[Prob
     if missing:
         message = f"{missing} of the frames {first} to {last} are missing; times are not affected"
         problems.append(Problem(ProblemKind.FRAME_GAP, media.path, message))
-    return _Found(Extent(first, last - first + 1), media.path, missing)
+    extent = Extent(first, last - first + 1)
+    if told.frame_count is not None and told != extent:
+        message = (
+            f"frames {first} to {last} are there, {told.first_frame} to {told.last_frame} "
+            "by the table; the first that is there is 0 s"
+        )
+        problems.append(Problem(ProblemKind.FRAME_GAP, media.path, message))
+    return _Found(extent, media.path, missing)
 
 
 def _events(
