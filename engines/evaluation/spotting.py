@@ -49,6 +49,8 @@ class Interval:
         kind: Micro or macro.
         apex_s: Largest displacement; None when it is not known.
         decided_s: When a detection was final; None for a truth.
+        score: How sure a detection is, in the spotter's own units; None where nobody said.
+        emotion: Its class; None when it is not known.
     """
 
     onset_s: float
@@ -56,6 +58,8 @@ class Interval:
     kind: EventKind
     apex_s: float | None = None
     decided_s: float | None = None
+    score: float | None = None
+    emotion: str | None = None
 
     def __post_init__(self) -> None:
         if not self.onset_s <= self.offset_s:
@@ -78,12 +82,21 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One video or session: what was there and what was found."""
+    """One video or session: what was there and what was found.
+
+    Attributes:
+        truths: What was there; may be empty.
+        detections: What was found.
+        duration_s: Its length; NaN when nobody knows.
+        name: Unique among those that are judged together.
+        subject: Whom it shows.
+    """
 
     truths: Sequence[Interval]
     detections: Sequence[Interval]
     duration_s: float
     name: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +292,17 @@ def pool(tallies: Iterable[Tally]) -> Tally:
     )
 
 
+def tallies_by_subject(
+    recordings: Iterable[Recording], kind: EventKind | None = None, min_iou: float = MIN_IOU
+) -> dict[str, Tally]:
+    """One tally a subject, in order of first appearance; a recording without one is its own."""
+    subjects: dict[str, list[Tally]] = {}
+    for recording in recordings:
+        subject = recording.subject or recording.name
+        subjects.setdefault(subject, []).append(tally(recording, kind, min_iou))
+    return {subject: pool(parts) for subject, parts in subjects.items()}
+
+
 def error_summary(errors_s: Sequence[float]) -> ErrorSummary:
     """Signed median, median and 90th percentile of the absolute value."""
     if not errors_s:
@@ -301,20 +325,20 @@ def bootstrap_intervals(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap over recordings.
+    """Percentile bootstrap over subjects, or over recordings where every one is another's.
 
-    Recordings (not events) are drawn, because events of one recording resemble one another. With
-    fewer than about ten recordings the intervals are too narrow.
+    Subjects (not events) are drawn, because events of one person resemble one another. With
+    fewer than about ten the intervals are too narrow.
 
     Args:
-        tallies: One for each recording.
+        tallies: One for each subject.
         statistics: Name to a number of a pooled tally that is to be bounded.
         level: Coverage.
         resamples: Number of draws.
         seed: Seed of the draws.
 
     Returns:
-        Name to lower and upper bound; NaN with fewer than two recordings. Draws for which a
+        Name to lower and upper bound; NaN with fewer than two subjects. Draws for which a
         statistic is NaN are left out of it.
     """
     if len(tallies) < 2:
@@ -329,6 +353,65 @@ def bootstrap_intervals(
         low, high = np.quantile(values, tails) if len(values) else (math.nan, math.nan)
         bounds[name] = (float(low), float(high))
     return bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A statistic of one spotter minus that of another on the same subjects.
+
+    Attributes:
+        value: Of all subjects together.
+        low: Lower end of the bootstrap interval; NaN with fewer than two subjects.
+        high: Its upper end.
+        above: Share of the draws in which the first was higher; ties count half.
+    """
+
+    value: float
+    low: float
+    high: float
+    above: float
+
+
+def difference(
+    first: Sequence[Tally],
+    second: Sequence[Tally],
+    statistic: Callable[[Tally], float],
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Difference:
+    """Paired bootstrap: the same subjects are drawn for both, so what they share cancels.
+
+    Args:
+        first: One tally a subject.
+        second: The other spotter's, subjects in the same order.
+        statistic: What is compared.
+        level: Coverage.
+        resamples: Number of draws.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: The numbers of subjects differ.
+    """
+    if len(first) != len(second):
+        raise ValueError("both spotters must be judged on the same subjects")
+    value = statistic(pool(first)) - statistic(pool(second))
+    if len(first) < 2:
+        return Difference(value, math.nan, math.nan, math.nan)
+    draws = np.random.default_rng(seed).integers(len(first), size=(resamples, len(first)))
+    values = np.array(
+        [
+            statistic(pool(first[i] for i in draw)) - statistic(pool(second[i] for i in draw))
+            for draw in draws
+        ]
+    )
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Difference(value, math.nan, math.nan, math.nan)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    above = float(np.mean((values > 0) + 0.5 * (values == 0)))
+    return Difference(value, float(low), float(high), above)
 
 
 def poisson_interval(count: int, duration: float, level: float = 0.95) -> tuple[float, float]:
@@ -353,6 +436,7 @@ def poisson_interval(count: int, duration: float, level: float = 0.95) -> tuple[
 
 def leave_one_subject_out(
     tallies: Mapping[str, Sequence[Tally]],
+    max_fp_per_min: float = math.inf,
 ) -> tuple[Tally, dict[str, int]]:
     """Choose a setting for each subject on the other subjects, then evaluate it on that subject.
 
@@ -361,6 +445,8 @@ def leave_one_subject_out(
 
     Args:
         tallies: Subject to its tally under each candidate setting, in the same order for all.
+        max_fp_per_min: Settings with more false positives a minute on the other subjects are not
+            chosen, unless all have.
 
     Returns:
         The pooled tally, and the position of the setting chosen for each subject (highest F1, the
@@ -369,10 +455,12 @@ def leave_one_subject_out(
     chosen: dict[str, int] = {}
     for subject in tallies:
         others = [t for name, t in tallies.items() if name != subject]
-        f1 = [pool(column).f1 for column in zip(*others, strict=True)]
-        if not f1:
+        if not others:
             raise ValueError("leave-one-subject-out needs at least two subjects")
-        chosen[subject] = int(np.argmax(np.nan_to_num(f1, nan=-1.0)))
+        pooled = [pool(column) for column in zip(*others, strict=True)]
+        f1 = np.nan_to_num([each.f1 for each in pooled], nan=-1.0)
+        too_many = [each.false_positives_per_min > max_fp_per_min for each in pooled]
+        chosen[subject] = int(np.argmax(np.where(too_many, f1 - 2, f1)))
     return pool(tallies[subject][i] for subject, i in chosen.items()), chosen
 
 
@@ -384,7 +472,15 @@ def interval_of_event(event: Event) -> Interval:
     """
     if event.offset_s is None or event.kind is None:
         raise ValueError(f"event {event.id} is {event.state.value}, not closed")
-    return Interval(event.onset_s, event.offset_s, event.kind, event.apex_s, event.decided_s)
+    return Interval(
+        event.onset_s,
+        event.offset_s,
+        event.kind,
+        event.apex_s,
+        event.decided_s,
+        event.score,
+        event.emotion,
+    )
 
 
 def interval_of_record(record: Mapping[str, Any]) -> Interval:
@@ -400,6 +496,8 @@ def interval_of_record(record: Mapping[str, Any]) -> Interval:
         kind=EventKind(record["kind"]),
         apex_s=_optional(record.get("apex_s")),
         decided_s=_optional(record.get("decided_s")),
+        score=_optional(record.get("score")),
+        emotion=record.get("emotion"),
     )
 
 
