@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from engines.datasets.base import Dataset, DatasetError, Problem, ProblemKind
 from engines.datasets.intervals import read_intervals
@@ -44,7 +43,7 @@ class CasMe2:
     name = "cas_me_2"
     title = "CAS(ME)²"
     fps = 30.0
-    label_maps: Mapping[int, Mapping[str, str]] = MappingProxyType({3: THREE})
+    label_maps: Mapping[int, Mapping[str, str]] = {3: THREE}
 
     def read(self, folder: Path) -> Dataset:
         """Read the workbook, or a list of intervals; see `DatasetAdapter.read`."""

@@ -19,7 +19,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from engines.datasets.base import Dataset, DatasetError, Problem
 from engines.datasets.labels import THREE, as_they_are
@@ -49,14 +48,10 @@ class CasMe3:
     name = "cas_me_3"
     title = "CAS(ME)³ part A"
     fps = 30.0
-    label_maps: Mapping[int, Mapping[str, str]] = MappingProxyType(
-        {
-            3: THREE,
-            7: as_they_are(
-                ("anger", "disgust", "fear", "happiness", "others", "sadness", "surprise")
-            ),
-        }
-    )
+    label_maps: Mapping[int, Mapping[str, str]] = {
+        3: THREE,
+        7: as_they_are(("anger", "disgust", "fear", "happiness", "others", "sadness", "surprise")),
+    }
 
     def read(self, folder: Path) -> Dataset:
         """Read one workbook or both; see `DatasetAdapter.read`."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from engines.datasets.base import Dataset, Problem
 from engines.datasets.labels import THREE, as_they_are
@@ -41,9 +40,11 @@ class Casme2:
     name = "casme2"
     title = "CASME II"
     fps = 200.0
-    label_maps: Mapping[int, Mapping[str, str]] = MappingProxyType(
-        {3: THREE, 5: as_they_are(_FIVE), 7: as_they_are((*_FIVE, "fear", "sadness"))}
-    )
+    label_maps: Mapping[int, Mapping[str, str]] = {
+        3: THREE,
+        5: as_they_are(_FIVE),
+        7: as_they_are((*_FIVE, "fear", "sadness")),
+    }
 
     def read(self, folder: Path) -> Dataset:
         """Read the coding workbook and find the clips; see `DatasetAdapter.read`."""

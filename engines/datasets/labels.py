@@ -9,7 +9,6 @@ CASME II; the coding file has more that the rule would take (sadness and fear am
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 EMOTIONS = (
     "anger",
@@ -26,27 +25,23 @@ EMOTIONS = (
 )
 """Every emotion that an event can have. `negative` and `positive` are all that some coders say."""
 
-_SYNONYMS: Mapping[str, str] = MappingProxyType(
-    {
-        "angry": "anger",
-        "disgusted": "disgust",
-        "happy": "happiness",
-        "other": "others",
-        "sad": "sadness",
-        "surprised": "surprise",
-    }
-)
+_SYNONYMS: Mapping[str, str] = {
+    "angry": "anger",
+    "disgusted": "disgust",
+    "happy": "happiness",
+    "other": "others",
+    "sad": "sadness",
+    "surprised": "surprise",
+}
 
-THREE: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(
-            ("anger", "contempt", "disgust", "fear", "negative", "repression", "sadness"),
-            "negative",
-        ),
-        **dict.fromkeys(("happiness", "positive"), "positive"),
-        "surprise": "surprise",
-    }
-)
+THREE: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("anger", "contempt", "disgust", "fear", "negative", "repression", "sadness"),
+        "negative",
+    ),
+    **dict.fromkeys(("happiness", "positive"), "positive"),
+    "surprise": "surprise",
+}
 
 
 def emotion_of(word: str) -> str | None:
@@ -58,4 +53,4 @@ def emotion_of(word: str) -> str | None:
 
 def as_they_are(emotions: Iterable[str]) -> Mapping[str, str]:
     """A set of classes that are emotions themselves."""
-    return MappingProxyType({emotion: emotion for emotion in emotions})
+    return {emotion: emotion for emotion in emotions}

@@ -171,10 +171,8 @@ def _without_frames(recordings: Sequence[Recording], found: Survey) -> Iterator[
             message = f"no frames of {recording.name} of subject {recording.subject} were found"
             yield Problem(ProblemKind.MISSING_FRAMES, found.root, message)
         return
-    message = (
-        "no frames of any recording were found, only annotations were read; "
-        f"{len(found.media)} folders of pictures and videos have other names"
-    )
+    others = f"; none of {len(found.media)} folders and videos has its name" if found.media else ""
+    message = f"no frames of any recording were found, only annotations were read{others}"
     yield Problem(ProblemKind.MISSING_FRAMES, found.root, message)
 
 

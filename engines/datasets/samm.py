@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from engines.datasets.base import Dataset, Problem
 from engines.datasets.labels import THREE, as_they_are
@@ -35,15 +34,11 @@ COLUMNS = {
     "objective_class": Column(("Objective Classes", "Classes"), expected=False),
 }
 
-LABELS: Mapping[int, Mapping[str, str]] = MappingProxyType(
-    {
-        3: THREE,
-        5: as_they_are(("anger", "contempt", "happiness", "others", "surprise")),
-        7: as_they_are(
-            ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
-        ),
-    }
-)
+LABELS: Mapping[int, Mapping[str, str]] = {
+    3: THREE,
+    5: as_they_are(("anger", "contempt", "happiness", "others", "surprise")),
+    7: as_they_are(("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")),
+}
 
 
 class Samm:

@@ -52,7 +52,7 @@ class Smic:
         fps: The camera's frame rate.
     """
 
-    label_maps: Mapping[int, Mapping[str, str]] = MappingProxyType({3: THREE})
+    label_maps: Mapping[int, Mapping[str, str]] = {3: THREE}
 
     def __init__(self, camera: str, fps: float) -> None:
         self.name = f"smic_{camera.lower()}"

@@ -120,10 +120,10 @@ def _length(recordings: dict[str, Any]) -> str:
 
 def _problem_rows(dataset: Dataset, every_problem: bool) -> Iterator[str]:
     if not dataset.problems:
-        yield "  no problems"
+        yield "  problems: none"
         return
     lost = sum(problem.lost_events for problem in dataset.problems)
-    yield f"  {len(dataset.problems)} problems, {lost} events lost by them"
+    yield f"  problems: {len(dataset.problems)}, events lost by them: {lost}"
     for kind in sorted({problem.kind for problem in dataset.problems}):
         alike = [problem for problem in dataset.problems if problem.kind is kind]
         yield f"    {kind.value}: {len(alike)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def test_a_clean_set_is_read_whole(name: str, clean_sets: dict[str, Dataset]) ->
     assert len(found.recordings) == toy.recordings
     assert len(list(found.samples())) == toy.events
     assert adapter.read(found.folder) == found
+    assert pickle.loads(pickle.dumps(found)) == found  # folds are trained in other processes
 
 
 @every_adapter

@@ -26,7 +26,7 @@ def test_it_shows_what_was_found_and_what_was_wrong(
     assert "CASME II in" in shown
     assert "subjects     2" in shown
     assert "recordings   4: 4 with frames, 1 without an event" in shown
-    assert "2 problems, 1 events lost by them" in shown
+    assert "problems: 2, events lost by them: 1" in shown
     assert "CASME2-coding-20140508.xlsx, row 3: onset or offset: '?' is no frame number" in shown
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.strip()}
     assert rows["surprise"] == ["1", "0"]

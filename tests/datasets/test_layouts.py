@@ -380,6 +380,13 @@ def test_a_micro_expression_of_many_seconds_is_told(tmp_path: Path) -> None:
 # Any of them
 
 
+def test_pictures_under_other_names_are_counted(tmp_path: Path) -> None:
+    toy = toy_set("casme2")
+    toy.frames = {"renamed/one": ["img1.jpg"], "renamed/two": ["img1.jpg"]}
+    (problem,) = read(toy, tmp_path).problems
+    assert problem.message.endswith("none of 2 folders and videos has its name")
+
+
 def test_folders_that_are_links_are_followed_once(tmp_path: Path) -> None:
     toy = toy_set("casme2")
     tables = ToySet(**{**vars(toy), "frames": {}})
