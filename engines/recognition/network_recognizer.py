@@ -1,0 +1,124 @@
+"""Recognisers with a network that reads flow over 0.1 s: MEAN and SFAMNet.
+
+The flows that end between the apex and a little before it are all shown to the network, and their
+logits averaged: the causal form of the published vote over the frames up to the peak.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from calibration.temperature import probabilities
+from engines.motion.planes import PLANES_SIZE, PREPROCESSING, SPAN_S, PairPlanes
+from engines.network_files import INPUT_NAME, NetworkManifest, open_network
+from engines.recognition.base import EventClip, Recognition
+from engines.runtime import GraphRunner
+
+OUTPUT_NAME = "logits"
+
+VOTE_S = 0.1
+"""Flows that end this long before the apex, and up to it, are averaged."""
+
+_EPSILON_S = 1e-6
+
+
+class RecognitionManifest(NetworkManifest):
+    """The manifest of a recognition network.
+
+    Attributes:
+        classes: Emotions, in the order of the first outputs; an output beyond them (*neutral*) is
+            not looked at, as an event is not neutral.
+        temperature: What averaged logits are divided by.
+    """
+
+    classes: tuple[str, ...]
+    temperature: float
+
+
+class NetworkRecognizer:
+    """A recognition network over the flows of an event.
+
+    Args:
+        folder: Where the engine's files lie; its name is the engine's.
+        backend: What runs the network, one of `engines.runtime.BACKENDS`.
+
+    Raises:
+        EngineError: A file is missing or corrupt, or made for another flow representation.
+    """
+
+    def __init__(self, folder: Path, backend: str = "auto") -> None:
+        self.name = folder.name
+        manifest, self._graph = open_network(
+            folder, self.name, RecognitionManifest, PREPROCESSING, backend
+        )
+        self.version = manifest.version
+        self.classes = manifest.classes
+        self.model_sha256: str | None = manifest.sha256
+        self.backend = self._graph.backend
+        self.fallback = self._graph.fallback
+        self._temperature = manifest.temperature
+
+    def recognize(self, clip: EventClip) -> Recognition:
+        """Recognise the emotion of one event.
+
+        Args:
+            clip: The event's aligned faces.
+
+        Returns:
+            The most probable class and calibrated probabilities. A clip without any motion gives
+            the network's answer to nothing; such an event never reaches recognition.
+        """
+        logits = average_logits(self._graph, clip)[: len(self.classes)]
+        shares = probabilities(logits[np.newaxis], self._temperature)[0]
+        return Recognition(
+            emotion=self.classes[int(shares.argmax())],
+            probabilities=dict(zip(self.classes, shares.tolist(), strict=True)),
+        )
+
+    def close(self) -> None:
+        """Close the network."""
+        self._graph.close()
+
+
+def average_logits(graph: GraphRunner, clip: EventClip) -> npt.NDArray[np.float64]:
+    """Mean logits of the flows that lead to an event's apex.
+
+    Args:
+        graph: A recognition network.
+        clip: The event's aligned faces.
+
+    Returns:
+        (C,) float64, *neutral* included where the network has it.
+    """
+    logits = graph.run({INPUT_NAME: event_planes(clip)})[OUTPUT_NAME]
+    return np.asarray(logits.mean(axis=0, dtype=np.float64))
+
+
+def event_planes(clip: EventClip) -> npt.NDArray[np.float32]:
+    """The planes of the flows that lead to an event's apex.
+
+    Args:
+        clip: The event's aligned faces.
+
+    Returns:
+        (N, 3, 42, 42) float32, N at least 1. A flow spans 0.1 s, or what there is of it before a
+        frame in the clip; zeros for a clip that begins with its apex.
+    """
+    measure = PairPlanes()
+    times = clip.times_s
+    apex_s = times[clip.apex]
+    voters = np.flatnonzero((times >= apex_s - VOTE_S - _EPSILON_S) & (times <= apex_s))
+    whole = voters[times[voters] - times[0] >= SPAN_S - _EPSILON_S]
+    chosen = whole if len(whole) else voters[-1:]
+    planes = np.zeros((len(chosen), 3, PLANES_SIZE, PLANES_SIZE), np.float32)
+    for out, after in zip(planes, chosen, strict=True):
+        before = max(
+            int(np.searchsorted(times, times[after] - SPAN_S + _EPSILON_S, "right")) - 1, 0
+        )
+        if before < after:
+            span_s = float(times[after] - times[before])
+            measure(clip.faces[before], clip.faces[after], span_s, out)
+    return planes

@@ -1,0 +1,179 @@
+"""Spotters with a network: the flow of the last 0.1 s to a score, the score to micro-expressions.
+
+MEAN and SFAMNet score single pictures of flow. Published, their scores are smoothed and thresholded
+when the video is over; here a causal decision (`engines.spotting.decision`) takes them as they
+come, and the region motion that is measured anyway says whether an event stands
+(`engines.spotting.gating`). The networks learn micro-expressions only, so that is all that they
+report: an event that lasts longer is withdrawn.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from engines.events import Event, EventState
+from engines.motion.canonical import REGION_NAMES
+from engines.motion.planes import PLANES_SIZE, PREPROCESSING, SPAN_S, composite_planes
+from engines.network_files import INPUT_NAME, NetworkManifest, open_network
+from engines.spotting.base import MotionSample, SpotterOutput
+from engines.spotting.decision import CausalDecision, DecisionConfig
+from engines.spotting.gating import EventGate, GateConfig
+
+OUTPUT_NAME = "scores"
+
+_HISTORY_S = 3.0
+"""How far back region motion is kept: the longest event that can be judged, and its decision."""
+
+
+class SpottingManifest(NetworkManifest):
+    """The manifest of a spotting network.
+
+    Attributes:
+        decision: How its score becomes events.
+        gates: Which events are withdrawn.
+    """
+
+    decision: DecisionConfig
+    gates: GateConfig
+
+
+class ScoreJudge:
+    """From a network's scores and the motion of the same frames to micro-expressions.
+
+    Args:
+        decision: How the score becomes events.
+        gates: Which events are withdrawn.
+        fps: Highest frame rate to expect; only sizes histories.
+        spotter: Name and version that events carry.
+    """
+
+    def __init__(
+        self, decision: DecisionConfig, gates: GateConfig, fps: float, spotter: str
+    ) -> None:
+        self.decision = CausalDecision(decision, fps, spotter, lag_s=SPAN_S / 2)
+        self._gate = EventGate(gates, _HISTORY_S, fps)
+
+    def reset(self) -> None:
+        """Forget everything, as if newly built."""
+        self.decision.reset()
+        self._gate.reset()
+
+    def push(self, sample: MotionSample, score: float) -> SpotterOutput:
+        """Take the score of the next frame; NaN where there is none."""
+        if not sample.valid or sample.restart:
+            self._gate.reset()
+        regions: tuple[str, ...] = ()
+        if sample.valid:
+            self._gate.push(sample)
+            regions = _strongest(sample)
+        output = self.decision.push(
+            sample.index,
+            sample.time_s,
+            score,
+            gap_before=sample.gap_before,
+            valid=sample.valid,
+            restart=sample.restart,
+            regions=regions,
+        )
+        return replace(output, events=self._judged(output.events)) if output.events else output
+
+    def finish(self) -> tuple[Event, ...]:
+        """End of stream."""
+        return self._judged(self.decision.finish())
+
+    def _judged(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        return tuple(map(self._judge, events))
+
+    def _judge(self, event: Event) -> Event:
+        if event.state is not EventState.CLOSED:
+            return event
+        objection = self._gate.objection(event)
+        if objection is None:
+            return event
+        return replace(
+            event,
+            state=EventState.WITHDRAWN,
+            offset_s=None,
+            offset_frame=None,
+            kind=None,
+            decided_s=None,
+            quality=(objection,),
+        )
+
+
+class NetworkSpotter:
+    """A spotting network with its causal decision.
+
+    Args:
+        folder: Where the engine's files lie; its name is the engine's.
+        fps: Highest frame rate to expect; only sizes histories.
+        backend: What runs the network, one of `engines.runtime.BACKENDS`.
+
+    Raises:
+        EngineError: A file is missing or corrupt, or made for another flow representation.
+    """
+
+    reads_delta_flow = True
+
+    def __init__(self, folder: Path, fps: float, backend: str = "auto") -> None:
+        self.name = folder.name
+        manifest, self._graph = open_network(
+            folder, self.name, SpottingManifest, PREPROCESSING, backend
+        )
+        self.version = manifest.version
+        self.model_sha256 = manifest.sha256
+        self.backend = self._graph.backend
+        self.fallback = self._graph.fallback
+        self._judge = ScoreJudge(
+            manifest.decision, manifest.gates, fps, f"{self.name} {self.version}"
+        )
+        self._planes = np.empty((1, 3, PLANES_SIZE, PLANES_SIZE), np.float32)
+        self._graph.warm_up()
+
+    @property
+    def look_ahead_s(self) -> float:
+        """Seconds after an apex that pass before it is confirmed, all delays included."""
+        return self._judge.decision.look_ahead_s
+
+    @property
+    def threshold_factor(self) -> float:
+        """Factor of the running threshold; larger spots less."""
+        return self._judge.decision.threshold_factor
+
+    @threshold_factor.setter
+    def threshold_factor(self, factor: float) -> None:
+        self._judge.decision.threshold_factor = factor
+
+    def score(self, sample: MotionSample) -> float:
+        """The network's score of one frame; NaN without a flow over the last 0.1 s."""
+        if sample.flow_delta is None:
+            return math.nan
+        composite_planes(sample.flow_delta, sample.delta_s, out=self._planes[0])
+        return float(self._graph.run({INPUT_NAME: self._planes})[OUTPUT_NAME][0])
+
+    def push(self, sample: MotionSample) -> SpotterOutput:
+        """Take the next frame; see `Spotter.push`."""
+        return self._judge.push(sample, self.score(sample))
+
+    def finish(self) -> tuple[Event, ...]:
+        """End of stream: close or withdraw the open event."""
+        return self._judge.finish()
+
+    def reset(self) -> None:
+        """Forget everything, as if newly built."""
+        self._judge.reset()
+
+    def close(self) -> None:
+        """Close the network."""
+        self._graph.close()
+
+
+def _strongest(sample: MotionSample) -> tuple[str, ...]:
+    """Regions that move at least half as much as the fastest, fastest first, six at most."""
+    speed = np.square(sample.velocity).sum(axis=1)
+    order = np.argsort(-speed)[:6]
+    return tuple(REGION_NAMES[i] for i in order if speed[i] >= 0.25 * speed[order[0]] > 0)

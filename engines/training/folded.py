@@ -1,0 +1,262 @@
+"""One fold from end to end: fit, export, choose the decision, and test once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from calibration.temperature import fit_temperature
+from engines.motion.planes import PREPROCESSING
+from engines.network_files import INPUT_NAME, NetworkManifest
+from engines.recognition import network_recognizer as recognition
+from engines.recognition.network_recognizer import (
+    NetworkRecognizer,
+    RecognitionManifest,
+    average_logits,
+)
+from engines.runtime import open_graph
+from engines.spotting import network_spotter as spotting
+from engines.spotting.network_spotter import NetworkSpotter, SpottingManifest
+from engines.training.clips import ClipSource, FaceClip, open_source
+from engines.training.decisions import choose_decision, steps
+from engines.training.folds import Fold
+from engines.training.networks.base import RecognitionPath, SpottingPath
+from engines.training.onnx_export import write_onnx
+from engines.training.optimisation import EpochLog, Fitted, fit
+from engines.training.recipes import Recipe, recipe_of
+from engines.training.samples import draw_samples
+from engines.training.streaming import ScoredClip, event_clip, score_clip, spot
+
+RESULT_FILE = "result.json"
+VERSION = "1"
+
+Told = Callable[[str], object]
+"""Told in a few words what has been done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A fold and all that it needs; may be sent to another process.
+
+    Attributes:
+        engine: Name of the engine.
+        data: Folder of the data.
+        fold: Who is learned from, who decides, who is tested.
+        folder: Where everything of this fold goes.
+        seed: Seed of everything.
+        epochs: Upper limit on the epochs of each stage; None leaves the recipe's.
+    """
+
+    engine: str
+    data: Path
+    fold: Fold
+    folder: Path
+    seed: int
+    epochs: int | None
+
+
+def run_fold(task: Task, told: Told = lambda what: None) -> dict[str, Any]:
+    """Run a fold, or read the result of one that is done.
+
+    Args:
+        task: The fold.
+        told: Told of every epoch and step.
+
+    Returns:
+        The content of `result.json`.
+    """
+    result_file = task.folder / RESULT_FILE
+    if result_file.exists():
+        done: dict[str, Any] = json.loads(result_file.read_text("utf-8"))
+        return done
+    # Sums in another order would give another network.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    source, recipe = open_source(task.data), recipe_of(task.engine)
+    fitted = _fit(task, source, recipe, told)
+    trained = {
+        "data": source.title,
+        "data_sha256": source.fingerprint,
+        "fold": asdict(task.fold),
+        "seed": task.seed,
+        "best_epochs": fitted.best_epochs,
+        "torch": torch.__version__,
+    }
+    spotter = _write_spotter(task, source, fitted, trained, told)
+    recognizer = _write_recognizer(task, source, fitted, recipe, trained, told)
+    result = {
+        "fold": asdict(task.fold),
+        "best_epochs": fitted.best_epochs,
+        "epochs": [asdict(line) for line in fitted.log],
+        **spotter,
+        **recognizer,
+        "clips": _test_spotting(task, source, told),
+        "events": _test_recognition(task, source),
+    }
+    part = result_file.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n", "utf-8", newline="\n")
+    os.replace(part, result_file)
+    return result
+
+
+def engine_folder(folder: Path, task: str, engine: str) -> Path:
+    """Where the files of a fold's engine are; `task` is `spotting` or `recognition`."""
+    return folder / task / engine
+
+
+def _fit(task: Task, source: ClipSource, recipe: Recipe, told: Told) -> Fitted:
+    def on_epoch(line: EpochLog) -> None:
+        told(f"{line.stage} {line.epoch}: {line.training_loss:.4f} / {line.validation_loss:.4f}")
+
+    training, validation = (
+        draw_samples(source.clips(who), source.classes, task.seed)
+        for who in (task.fold.train, task.fold.validation)
+    )
+    told(f"{len(training.micro)} samples")
+    return fit(
+        recipe,
+        len(source.classes),
+        training,
+        validation,
+        seed=task.seed,
+        folder=task.folder,
+        epochs=task.epochs,
+        on_epoch=on_epoch,
+    )
+
+
+def _write_spotter(
+    task: Task, source: ClipSource, fitted: Fitted, trained: dict[str, Any], told: Told
+) -> dict[str, Any]:
+    """Export the spotting path and choose its decision on the validation identities."""
+    folder = engine_folder(task.folder, "spotting", task.engine)
+    model = folder / f"{task.engine}.onnx"
+    write_onnx(SpottingPath(fitted.network), spotting.OUTPUT_NAME, model, _golden())
+    scored: list[ScoredClip] = []
+    with open_graph(model, "onnx") as graph:
+        for clip in source.clips(task.fold.validation):
+            scored.append(score_clip(clip, graph))
+            told(f"scored {clip.name}")
+    tried = iter(range(1, steps() + 1))
+    chosen = choose_decision(scored, lambda: told(f"decision {next(tried)}/{steps()}"))
+    manifest = SpottingManifest(
+        **_described(task.engine, model, spotting.OUTPUT_NAME, ["batch"], trained),
+        decision=chosen.decision,
+        gates=chosen.gates,
+    )
+    _write_manifest(folder, manifest)
+    return {
+        "decision": chosen.decision.model_dump(),
+        "gates": chosen.gates.model_dump(),
+        "validation_f1": chosen.validation.f1,
+        "validation_micro": chosen.validation.tp + chosen.validation.fn,
+    }
+
+
+def _write_recognizer(
+    task: Task,
+    source: ClipSource,
+    fitted: Fitted,
+    recipe: Recipe,
+    trained: dict[str, Any],
+    told: Told,
+) -> dict[str, Any]:
+    """Export the recognition path and fit its temperature on the validation identities."""
+    folder = engine_folder(task.folder, "recognition", task.engine)
+    model = folder / f"{task.engine}.onnx"
+    write_onnx(RecognitionPath(fitted.network), recognition.OUTPUT_NAME, model, _golden())
+    logits, labels = [], []
+    with open_graph(model, "onnx") as graph:
+        for clip in source.clips(task.fold.validation):
+            for event in clip.events:
+                if event.emotion is not None:
+                    logits.append(average_logits(graph, event_clip(clip, event)))
+                    labels.append(source.classes.index(event.emotion))
+    seen = np.stack(logits)[:, : len(source.classes)]
+    truth = np.array(labels)
+    temperature = fit_temperature(seen, truth)
+    manifest = RecognitionManifest(
+        **_described(
+            task.engine,
+            model,
+            recognition.OUTPUT_NAME,
+            ["batch", len(source.classes) + recipe.neutral],
+            trained,
+        ),
+        classes=source.classes,
+        temperature=temperature,
+    )
+    _write_manifest(folder, manifest)
+    told("recognition calibrated")
+    return {
+        "temperature": temperature,
+        "validation_accuracy": float((seen.argmax(axis=1) == truth).mean()),
+    }
+
+
+def _test_spotting(task: Task, source: ClipSource, told: Told) -> list[dict[str, Any]]:
+    """What the exported spotter finds in every clip of the test identities."""
+    folder = engine_folder(task.folder, "spotting", task.engine)
+    found = []
+    for clip in source.clips(task.fold.test):
+        spotter = NetworkSpotter(folder, clip.fps, "onnx")
+        found.append({**_named(clip), "tally": asdict(spot(clip, spotter))})
+        spotter.close()
+        told(f"tested {clip.name}")
+    return found
+
+
+def _test_recognition(task: Task, source: ClipSource) -> list[dict[str, Any]]:
+    """What the exported recogniser says of every true expression of the test identities."""
+    engine = NetworkRecognizer(engine_folder(task.folder, "recognition", task.engine), "onnx")
+    found = [
+        {
+            **_named(clip),
+            "kind": event.kind.value,
+            "emotion": event.emotion,
+            "recognised": engine.recognize(event_clip(clip, event)).emotion,
+        }
+        for clip in source.clips(task.fold.test)
+        for event in clip.events
+        if event.emotion is not None
+    ]
+    engine.close()
+    return found
+
+
+def _named(clip: FaceClip) -> dict[str, Any]:
+    return {"clip": clip.name, "identity": clip.identity, "fps": clip.fps}
+
+
+def _described(
+    engine: str, model: Path, output: str, shape: Sequence[object], trained: dict[str, Any]
+) -> dict[str, Any]:
+    """What every manifest says."""
+    return {
+        "name": engine,
+        "version": VERSION,
+        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "input": {"name": INPUT_NAME, "shape": ["batch", 3, 42, 42], "type": "float32"},
+        "output": {"name": output, "shape": list(shape), "type": "float32"},
+        "preprocessing": dict(PREPROCESSING),
+        "training": trained,
+    }
+
+
+def _write_manifest(folder: Path, manifest: NetworkManifest) -> None:
+    text = manifest.model_dump_json(indent=2) + "\n"
+    (folder / f"{manifest.name}.json").write_text(text, "utf-8", newline="\n")
+
+
+def _golden() -> Any:
+    """Inputs on which torch and ONNX Runtime are compared."""
+    return np.random.default_rng(0).normal(size=(16, 3, 42, 42)).astype(np.float32)
