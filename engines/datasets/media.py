@@ -109,28 +109,32 @@ def survey(folder: Path) -> Survey:
             continue
         seen.add(os.path.realpath(place))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        numbers: list[int] = []
-        for name in sorted(files):
-            stem, extension = os.path.splitext(name)
-            kind = extension.lower()
-            if name.startswith((".", "~$")):
-                continue
-            if kind in TABLES:
-                tables.append(Path(place, name))
-            elif kind in VIDEOS:
-                media.append(Media(Path(place, name), is_video=True))
-            elif kind in PICTURES:
-                number = frame_number(stem)
-                if number is None:
-                    message = "a picture without a frame number in its name, not used"
-                    problems.append(
-                        Problem(ProblemKind.UNREADABLE_FRAME, Path(place, name), message)
-                    )
-                else:
-                    numbers.append(number)
+        here = [Path(place, name) for name in sorted(files) if not name.startswith((".", "~$"))]
+        tables.extend(file for file in here if file.suffix.lower() in TABLES)
+        media.extend(Media(file, is_video=True) for file in here if file.suffix.lower() in VIDEOS)
+        pictures = [file for file in here if file.suffix.lower() in PICTURES]
+        numbers = _numbers(Path(place), pictures, problems)
         if numbers:
-            media.append(Media(Path(place), tuple(sorted(set(numbers)))))
+            media.append(Media(Path(place), numbers))
     return Survey(root, tuple(tables), tuple(media), tuple(problems))
+
+
+def _numbers(folder: Path, pictures: Sequence[Path], problems: list[Problem]) -> tuple[int, ...]:
+    numbers: set[int] = set()
+    again = 0
+    for picture in pictures:
+        number = frame_number(picture.stem)
+        if number is None:
+            message = "a picture without a frame number in its name, not used"
+            problems.append(Problem(ProblemKind.UNREADABLE_FRAME, picture, message))
+        elif number in numbers:
+            again += 1
+        else:
+            numbers.add(number)
+    if again:
+        message = f"{again} pictures have a number that another has; the first by name is used"
+        problems.append(Problem(ProblemKind.SPARE_MEDIA, folder, message))
+    return tuple(sorted(numbers))
 
 
 def frame_number(stem: str) -> int | None:

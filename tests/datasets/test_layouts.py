@@ -121,6 +121,15 @@ def test_pictures_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     assert len(frames) == 40
 
 
+def test_pictures_with_the_same_number_are_told(tmp_path: Path) -> None:
+    toy = toy_set("casme2")
+    toy.frames["CASME2_RAW_selected/sub01/EP03_02"].append("reg_img11.jpg")
+    found = read(toy, tmp_path)
+    assert kinds(found) == [KIND.SPARE_MEDIA]
+    recording, _ = sample(found, "sub01/EP03_02")
+    assert len(list(read_frames(recording, pytest.fail))) == recording.frame_count == 21
+
+
 def test_an_event_beyond_the_frames_is_cut_or_left_out(tmp_path: Path) -> None:
     toy = toy_set("casme2")
     toy.set(0, "offset", 99)

@@ -7,6 +7,8 @@ from typing import Any
 import openpyxl
 import pytest
 import xlwt
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engines.datasets.base import DatasetError, Problem, ProblemKind
 from engines.datasets.tables import Column, Record, find_table, read_sheets
@@ -157,3 +159,21 @@ def test_a_file_that_is_no_table(tmp_path: Path, extension: str, content: bytes)
     path.write_bytes(content)
     with pytest.raises(DatasetError, match="cannot be read as a table"):
         read_sheets(path)
+
+
+@pytest.mark.parametrize("extension", ["xlsx", "xls"])
+@given(damage=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6))
+@settings(max_examples=25, deadline=None)
+def test_a_damaged_file_is_read_or_refused(
+    extension: str, damage: list[tuple[float, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / f"t.{extension}"
+    write_table(path, {"one": [HEADER, ["a", 5, "4"]]})
+    content = bytearray(path.read_bytes())
+    for place, value in damage:
+        content[int(place * len(content))] = value
+    path.write_bytes(content)
+    try:
+        read_sheets(path)
+    except DatasetError as error:
+        assert "cannot be read as a table" in str(error)  # noqa: PT017 - either outcome is right
