@@ -196,6 +196,19 @@ def _no_thread_is_left():
     assert glint_threads() == []
 
 
+def test_a_network_on_another_backend_than_asked_for_is_told():
+    recogniser, collector = Recogniser(), Collector()
+    recogniser.backend, recogniser.fallback = "onnxruntime-cpu", "It runs here. There is no plan."
+    pipeline = build(ScriptedSource(20, live=False), [collector], recogniser)
+    session = pipeline.start()
+    assert pipeline.wait(60)
+    pipeline.close()
+    assert session.engines["recognizer"]["backend"] == "onnxruntime-cpu"
+    assert session.engines["recognizer"]["fallback"] == recogniser.fallback
+    assert "backend" not in session.engines["spotter"]  # it has no network
+    assert collector.metrics[0].notes == ("a note", recogniser.fallback)
+
+
 def test_a_file_is_analysed_frame_by_frame_and_in_order():
     collector, source = Collector(), ScriptedSource(300, live=False, gaps=(50,))
     recogniser = Recogniser()

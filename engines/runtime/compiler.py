@@ -50,11 +50,10 @@ def compile_plan(
     builder = trt.create("Builder")
     network = builder.create_network(_network_flags(api))
     parser = api.OnnxParser(network, trt.logger)
-    if not parser.parse(model):
-        reason = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+    if not parser.parse(model) or network.num_outputs == 0:
         raise CompileError(
-            f"{trt.backend} {trt.version} does not take the graph ({reason or trt.last_error()}); "
-            "run it with --backend onnx."
+            f"{trt.backend} {trt.version} does not take the graph ({_reason(parser)}); run it with "
+            "--backend onnx."
         )
     for position in range(network.num_inputs):
         tensor = network.get_input(position)
@@ -76,6 +75,13 @@ def compile_plan(
     if timings is not None:
         timings.write_bytes(bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
+
+
+def _reason(parser: Any) -> str:
+    """What the parser did not like, and at which operators."""
+    errors = [parser.get_error(position) for position in range(parser.num_errors)]
+    said = [f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors]
+    return "; ".join(said) or "it is no ONNX network"
 
 
 def _network_flags(api: Any) -> int:

@@ -117,9 +117,11 @@ def difference(
                 f"its output {name} is off by {apart.mean():.1e} on average "
                 f"({tolerance.mean:.0e} is allowed)"
             )
-        changed = np.sum(got.argmax(axis=-1) != expected.argmax(axis=-1))
-        if tolerance.same_class and changed:
-            return f"its output {name} names another class in {changed} cases"
+        changed = got.argmax(axis=-1) != expected.argmax(axis=-1)
+        if tolerance.same_class and changed.any():
+            return (
+                f"its output {name} names another class in {changed.sum()} of {changed.size} cases"
+            )
     return None
 
 
