@@ -97,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--source",
         metavar="WHAT",
-        help="camera number or device (0, /dev/video2), video file, folder of pictures, "
-        "rtsp:// or http:// address, or 'demo' (default: camera 0)",
+        help="camera number or device (0, /dev/video2), video file, folder of pictures, recorded "
+        "session, rtsp:// or http:// address, or 'demo' (default: camera 0)",
     )
     source.add_argument(
         "--fps",
@@ -167,6 +167,13 @@ def _parser() -> argparse.ArgumentParser:
         "(default: nothing is written)",
     )
     output.add_argument(
+        "--record",
+        action="store_true",
+        default=None,
+        help="keep the pictures too, without loss, in the session folder; --source DIR plays them "
+        "again (default: no picture is stored)",
+    )
+    output.add_argument(
         "--headless", action="store_true", help="no dashboard; end when the source ends"
     )
     output.add_argument(
@@ -226,6 +233,7 @@ def configuration(options: argparse.Namespace) -> GlintConfig:
         "spotter": options.spotter,
         "recognizer": options.recognizer,
         "backend": options.backend,
+        "recording": {"enabled": options.record},
     }
     merged = _overlay(tree, given)
     if not options.headless and merged["source"].get("spec") == "demo":
@@ -309,7 +317,7 @@ def _pipeline(config: GlintConfig, sinks: Sequence[Sink], folder: Path | None) -
     if folder is None:
         return build_pipeline(config, sinks)
     written = SessionFolderSink(folder)
-    pipeline = build_pipeline(config, [*sinks, written])
+    pipeline = build_pipeline(config, [*sinks, written], folder=folder)
     written.follow(pipeline.metrics)
     return pipeline
 
@@ -343,6 +351,7 @@ def _summary(
     kinds = ", ".join(f"{progress.events[kind]} {kind.value}" for kind in EventKind)
     emotions = ", ".join(f"{number} {name}" for name, number in progress.emotions.most_common())
     lost = ", ".join(f"{number} by {cause}" for cause, number in metrics.lost.items())
+    recording = metrics.recording
     lines = [
         f"Analysed:  {metrics.analysed} frames, {progress.seconds:.2f} s{rate}",
         f"Events:    {kinds}{f' ({emotions})' if emotions else ''}",
@@ -352,6 +361,9 @@ def _summary(
     if latency is not None and paced:
         figures = ", ".join(f"{name} {ms:.1f} ms" for name, ms in latency.items())
         lines.append(f"Latency:   {figures} from capture to score")
+    if recording is not None:
+        missed = sum(recording.lost.values())
+        lines.append(f"Recorded:  {recording.frames} frames, {missed or 'nothing'} left out")
     if folder is not None:
         lines.append(f"Session:   {folder}")
     lines.append("A micro-expression does not prove that a person lies.")

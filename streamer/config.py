@@ -15,6 +15,7 @@ from engines.motion.config import MotionConfig
 from engines.runtime.registry import Backend
 from engines.spotting.config import FlowSpotterConfig
 from streamer.errors import ConfigError
+from streamer.recording.layout import CodecName
 from streamer.sources.base import SourceOptions
 from streamer.sources.camera_config import CameraConfig
 
@@ -102,6 +103,15 @@ class PipelineConfig(Section):
     )
 
 
+class RecordingConfig(Section):
+    """Whether the captured pictures are kept."""
+
+    enabled: bool = Field(False, description="Record the pictures into the session folder.")
+    codec: CodecName = Field(
+        "fast", description="fast, small (slow) or raw (large); all of them lossless."
+    )
+
+
 class DashboardConfig(Section):
     """Where the dashboard listens."""
 
@@ -124,6 +134,7 @@ class GlintConfig(Section):
     )
     flow_spotter: FlowSpotterConfig = FlowSpotterConfig()
     pipeline: PipelineConfig = PipelineConfig()
+    recording: RecordingConfig = RecordingConfig()
     dashboard: DashboardConfig = DashboardConfig()
 
     @classmethod

@@ -17,6 +17,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from queue import Full, Queue
 from typing import Any
 
@@ -31,6 +32,7 @@ from streamer.config import GlintConfig
 from streamer.errors import SourceInterrupted
 from streamer.frame import Image
 from streamer.recognition import RecognitionThread
+from streamer.recording.recorder import Recorder
 from streamer.ring import FrameRing, Overflow, RingReader, ring_capacity
 from streamer.scheduling import no_long_pauses, one_thread_a_stage
 from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics, Sink
@@ -41,6 +43,7 @@ from streamer.version import VERSION
 logger = logging.getLogger(__name__)
 
 _FILE_BUDGET_S = 0.1  # a file waits, so a deep ring would only delay its end
+_RECORDER_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +80,22 @@ class Pipeline:
         stages: How to make the stages.
         sinks: Who is told; opened and closed by the pipeline.
         config: The session's configuration.
+        recorder: Keeps the captured pictures; None keeps none.
     """
 
     def __init__(
-        self, source: FrameSource, stages: Stages, sinks: Sequence[Sink], config: GlintConfig
+        self,
+        source: FrameSource,
+        stages: Stages,
+        sinks: Sequence[Sink],
+        config: GlintConfig,
+        recorder: Recorder | None = None,
     ) -> None:
         self._source = source
         self._stages = stages
         self._sinks = list(sinks)
         self._config = config
+        self._recorder = recorder
         self._info: SourceInfo | None = None
         self._spotter: Spotter | None = None
         self._recognition: RecognitionThread | None = None
@@ -118,12 +128,16 @@ class Pipeline:
             self._release()
             raise
         no_long_pauses()
-        for name, work in (
+        stages: list[tuple[str, Callable[[], None]]] = [
             ("glint-capture", self._capture),
             ("glint-alignment", self._align),
             ("glint-analysis", self._analyse),
             ("glint-sinks", self._deliver),
-        ):
+        ]
+        if self._recorder is not None:
+            to_record = self._frames.reader("recording")
+            stages.append(("glint-record", partial(self._recorder.run, to_record)))
+        for name, work in stages:
             thread = threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
             self._threads.append(thread)
         for thread in self._threads:
@@ -220,11 +234,22 @@ class Pipeline:
                 for opened in self._sinks[:position]:
                     opened.close(self._measure("failed"))
                 raise
+        if self._recorder is not None:
+            self._open_recorder(self._recorder, session)
         if self._recognition is not None:
             self._recognition.start()
         self._usage = ProcessUsage()
         self._info = info
         return session
+
+    def _open_recorder(self, recorder: Recorder, session: SessionInfo) -> None:
+        """Open the recorder last: its files lie in the session folder that a sink has made."""
+        try:
+            recorder.open(session.source, session.started_utc)
+        except BaseException:
+            for sink in self._sinks:
+                sink.close(self._measure("failed"))
+            raise
 
     def _describe(self, info: SourceInfo) -> SessionInfo:
         assert self._spotter is not None
@@ -273,6 +298,8 @@ class Pipeline:
         close_spotter = getattr(self._spotter, "close", None)  # those with a network have it
         if close_spotter is not None:
             close_spotter()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def _guard(self, work: Callable[[], None]) -> None:
         """Run a stage; a failure ends the session in order.
@@ -420,6 +447,8 @@ class Pipeline:
             elif message.event is not None:
                 event = self._with_emotion(message.event, message.recognition)
                 self._each_sink(lambda sink, event=event: sink.on_event(event))  # type: ignore[misc]
+        if self._recorder is not None:
+            self._recorder.wait(_RECORDER_LIMIT_S)  # its last figures belong to the session's
         metrics = self._measure(self._end_state())
         self._each_sink(lambda sink: sink.close(metrics))
         self._ended.set()
@@ -477,7 +506,7 @@ class Pipeline:
                 if reader.lost:
                     lost[f"{reader.name}_overrun"] = reader.lost
         notes = list(self._notes)
-        for teller in (self._source, *self._sinks):
+        for teller in (self._source, self._recorder, *self._sinks):
             notes += [note for note in getattr(teller, "notes", ()) if note not in notes]
         state = self._source.state if self._info is not None else SourceState.CLOSED
         return SessionMetrics(
@@ -493,6 +522,7 @@ class Pipeline:
             end_state=end_state,
             notes=tuple(notes),
             source_counters=dict(getattr(self._source, "counters", {})),
+            recording=None if self._recorder is None else self._recorder.status,
         )
 
 

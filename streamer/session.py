@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from engines.errors import EngineError
 from engines.motion.meter import MotionMeter
@@ -10,14 +11,21 @@ from engines.recognition.registry import RECOGNIZERS, create_recognizer
 from engines.spotting.registry import SPOTTERS, create_spotter
 from streamer.alignment.face_aligner import FaceAligner
 from streamer.config import GlintConfig
+from streamer.errors import ConfigError
 from streamer.pipeline import Pipeline, Stages
+from streamer.recording.layout import FOLDER
+from streamer.recording.recorder import Recorder
+from streamer.recording.writer import RecordingWriter
 from streamer.sinks.base import Sink
 from streamer.sources.base import FrameSource
 from streamer.sources.registry import create_source
 
 
 def build_pipeline(
-    config: GlintConfig, sinks: Sequence[Sink], source: FrameSource | None = None
+    config: GlintConfig,
+    sinks: Sequence[Sink],
+    source: FrameSource | None = None,
+    folder: Path | None = None,
 ) -> Pipeline:
     """Build the pipeline that a configuration asks for; nothing is opened yet.
 
@@ -25,9 +33,10 @@ def build_pipeline(
         config: The session's configuration.
         sinks: Who is told of the results.
         source: A closed source to use instead of the one that the configuration names.
+        folder: Session folder; a recording goes into it.
 
     Raises:
-        UserError: The source or an engine does not exist.
+        UserError: The source or an engine does not exist, or a recording has no folder.
     """
     # A wrong name is said before a camera is opened or a model is loaded.
     for name, known in ((config.spotter, SPOTTERS), (config.recognizer, (*RECOGNIZERS, "none"))):
@@ -48,4 +57,9 @@ def build_pipeline(
     )
     if source is None:
         source = create_source(config.source.spec, config.source.options())
-    return Pipeline(source, stages, sinks, config)
+    recorder = None
+    if config.recording.enabled:
+        if folder is None:
+            raise ConfigError("A recording needs a session folder: add --session DIR.")
+        recorder = Recorder(RecordingWriter(folder / FOLDER, config.recording.codec))
+    return Pipeline(source, stages, sinks, config, recorder)

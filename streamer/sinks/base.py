@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.events import Event
+from streamer.recording.status import RecordingStatus
 from streamer.sources.base import SourceInfo
 
 
@@ -92,6 +93,7 @@ class SessionMetrics:
         end_state: `running`, `finished`, `interrupted` or `failed`.
         notes: Fallbacks and warnings that a reader must know of.
         source_counters: What went wrong at the source without costing a frame, by name.
+        recording: How the recording goes; None when nothing is recorded.
     """
 
     captured: int
@@ -106,6 +108,7 @@ class SessionMetrics:
     end_state: str
     notes: tuple[str, ...] = field(default=())
     source_counters: Mapping[str, int] = field(default_factory=dict)
+    recording: RecordingStatus | None = None
 
 
 @runtime_checkable

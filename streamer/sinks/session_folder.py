@@ -5,6 +5,7 @@
     frames.csv     one analysed frame a row
     metrics.json   frames, losses, latency, use of the machine
     truth.jsonl    for a source that knows its truth (demo): one scripted expression a line
+    recording/     the pictures, when they were asked for (see streamer/recording/layout.py)
 
 Lines and rows reach the operating system one by one and whole, and the two `.json` files are
 replaced in one step, so that what was written can be read while the session runs and after the
@@ -20,12 +21,13 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from io import FileIO
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from engines.events import Event, EventState
 from streamer.errors import SessionError
+from streamer.line_file import LineFile
 from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics
 
 # `frame` counts from 0 as in events.jsonl, where OpenFace counts from 1: the two files join.
@@ -55,8 +57,8 @@ class SessionFolderSink:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._session: SessionInfo | None = None
-        self._events: _LineFile | None = None
-        self._frames: _LineFile | None = None
+        self._events: LineFile | None = None
+        self._frames: LineFile | None = None
         self._figures: Callable[[], SessionMetrics] | None = None
         self._refreshed_s = 0.0
 
@@ -83,12 +85,12 @@ class SessionFolderSink:
                 )
             self._write_session(session, end_state="running")
             if session.truth is not None:
-                truth = _LineFile(self.path / "truth.jsonl")
+                truth = LineFile(self.path / "truth.jsonl")
                 for expression in session.truth:
                     truth.append(_json_line(expression))
                 truth.close()
-            self._events = _LineFile(self.path / "events.jsonl")
-            self._frames = _LineFile(self.path / "frames.csv")
+            self._events = LineFile(self.path / "events.jsonl")
+            self._frames = LineFile(self.path / "frames.csv")
             motion = [f"{region}_{axis}" for region in session.region_names for axis in "xy"]
             self._frames.append(",".join([*_OPENFACE_COLUMNS, "score", "threshold", *motion]))
         except OSError as error:
@@ -140,7 +142,7 @@ class SessionFolderSink:
         except OSError as error:
             raise self._failure(error) from error
 
-    def _append(self, file: _LineFile | None, line: str) -> None:
+    def _append(self, file: LineFile | None, line: str) -> None:
         if file is None or self._session is None:
             raise ValueError("the session folder is not open")
         try:
@@ -200,7 +202,7 @@ class SessionFolderSink:
         _replace(self.path / "session.json", document)
 
     def _write_metrics(self, metrics: SessionMetrics) -> None:
-        document = {
+        document: dict[str, Any] = {
             "captured": metrics.captured,
             "analysed": metrics.analysed,
             "lost": metrics.lost,
@@ -213,32 +215,9 @@ class SessionFolderSink:
             "cores": round(metrics.cores, 3),
             "peak_memory_mb": round(metrics.peak_memory_mb, 1),
         }
+        if metrics.recording is not None:
+            document["recording"] = asdict(metrics.recording)
         _replace(self.path / "metrics.json", document)
-
-
-class _LineFile:
-    """A new file to which whole lines are appended."""
-
-    def __init__(self, path: Path) -> None:
-        # Unbuffered: a line is the operating system's as soon as it is appended.
-        self._file = FileIO(path, "x")
-        self._whole = 0
-
-    def append(self, line: str) -> None:
-        data = f"{line}\n".encode()
-        written = 0
-        try:
-            while written < len(data):
-                written += self._file.write(data[written:])
-        except OSError:
-            with suppress(OSError):
-                self._file.truncate(self._whole)  # no torn line for a full disk
-            raise
-        self._whole += written
-
-    def close(self) -> None:
-        with suppress(OSError):  # a network disk that is gone; appending has told so already
-            self._file.close()
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -20,12 +20,14 @@ _KINDS: Mapping[str, str] = MappingProxyType(
         "camera": "streamer.sources.camera:CameraSource",
         "basler": "streamer.sources.basler:BaslerSource",
         "stream": "streamer.sources.network_stream:NetworkStreamSource",
+        "recording": "streamer.sources.recording:RecordingSource",
         "folder": "streamer.sources.image_folder:ImageFolderSource",
         "video": "streamer.sources.video_file:VideoFileSource",
     }
 )
 _CHOICES = (
-    "a camera number or name (--list-sources shows them), a video file, a folder of pictures, an "
+    "a camera number or name (--list-sources shows them), a video file, a folder of pictures, a "
+    "session folder with a recording, an "
     "address (rtsp://…, http://…) or demo"
 )
 _LIMITS = MappingProxyType({"fps": 10_000.0, "width": 16_384, "height": 16_384})

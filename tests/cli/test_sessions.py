@@ -67,6 +67,28 @@ def test_two_runs_over_a_file_write_the_same_bytes_at_any_speed(glint, clip, tmp
     assert not (runs["max"] / "truth.jsonl").exists()
 
 
+def test_a_recorded_session_gives_the_same_bytes_again(glint, clip, tmp_path):
+    recorded, replayed = tmp_path / "recorded", tmp_path / "replayed"
+    code, output, error = finish(
+        glint("--source", clip, "--headless", "--record", "--session", recorded)
+    )
+    assert (code, error) == (0, "")
+    assert "Recorded:  240 frames, nothing left out" in output
+    metrics = json.loads((recorded / "metrics.json").read_text())
+    assert metrics["recording"] == {"state": "finished", "frames": 240, "lost": {}}
+    code, _, error = finish(glint("--source", recorded, "--headless", "--session", replayed))
+    assert code == 0
+    assert f"Recorded from {clip}" in error
+    for name in ("events.jsonl", "frames.csv"):
+        assert (recorded / name).read_bytes() == (replayed / name).read_bytes()
+
+
+def test_a_recording_needs_a_session_folder(glint, clip):
+    code, _, error = finish(glint("--source", clip, "--headless", "--record"))
+    assert code == 2
+    assert "--session" in error
+
+
 @posix
 def test_ctrl_c_ends_the_session_in_order(glint, tmp_path):
     folder = tmp_path / "out"

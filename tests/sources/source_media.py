@@ -12,6 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from streamer.frame import Frame
+from streamer.recording.layout import FOLDER
+from streamer.recording.writer import RecordingWriter
+from streamer.sources.base import SourceInfo
 from streamer.sources.opencv import quiet_opencv
 
 WIDTH, HEIGHT = 64, 48
@@ -46,6 +50,17 @@ def write_pictures(
         image = picture(index)
         cv2.imwrite(str(folder / name.format(index)), image[..., 0] if gray else image)
     return folder
+
+
+def write_recording(session: Path, frames: int, fps: float = 100.0) -> Path:
+    writer = RecordingWriter(session / FOLDER, "raw")
+    info = SourceInfo("0", "camera", WIDTH, HEIGHT, 3, fps, fps, True, None, False)
+    writer.open(info, "2026-01-01T12:00:00Z")
+    for index in range(frames):
+        frame = Frame(index, index / fps, None, 0.0, 0, "", picture(index))
+        writer.write(frame, lambda: True)
+    writer.close()
+    return session
 
 
 def run_ffmpeg(*arguments: str | Path) -> None:

@@ -15,7 +15,13 @@ from streamer.errors import SourceError, SourceInterrupted
 from streamer.sources.base import FrameSource, SourceOptions, SourceState
 from streamer.sources.camera import CameraSource
 from streamer.sources.registry import create_source, source_factory, source_kinds
-from tests.sources.source_media import MjpegServer, Rig, write_pictures, write_video
+from tests.sources.source_media import (
+    MjpegServer,
+    Rig,
+    write_pictures,
+    write_recording,
+    write_video,
+)
 
 
 @dataclass
@@ -64,11 +70,16 @@ def _video(bench: Bench, options: SourceOptions) -> FrameSource:
     return create_source(str(write_video(bench.folder / "contract.avi", 60)), options)
 
 
+def _recording(bench: Bench, options: SourceOptions) -> FrameSource:
+    return create_source(str(write_recording(bench.folder / "session", 60)), options)
+
+
 SPECIMENS: Mapping[str, Callable[[Bench, SourceOptions], FrameSource]] = {
     "demo": _demo,
     "camera": _camera,
     "basler": _basler,
     "stream": _stream,
+    "recording": _recording,
     "folder": _folder,
     "video": _video,
 }
@@ -77,6 +88,7 @@ UNAVAILABLE: Mapping[str, Callable[[Path], str]] = {
     "camera": lambda folder: "97",
     "basler": lambda folder: "basler:nobody",
     "stream": lambda folder: "http://127.0.0.1:9/live.mjpg",
+    "recording": lambda folder: str(write_recording(folder / "bare", 0)),
     "folder": str,
     "video": lambda folder: str(_touch(folder / "empty.mp4")),
 }

@@ -1,0 +1,1 @@
+"""Recording: what a camera delivered, kept without loss, to be analysed again."""
