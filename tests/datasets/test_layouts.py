@@ -238,7 +238,7 @@ def test_samm_lv_takes_emotions_from_samm(tmp_path: Path) -> None:
 def test_samm_lv_video_without_an_expression_is_a_recording(tmp_path: Path) -> None:
     found = read(toy_set("samm_lv"), tmp_path)
     (quiet,) = [recording for recording in found.recordings if not recording.events]
-    assert (quiet.name, quiet.duration_s) == ("007_3", 160 / 200)
+    assert (quiet.name, quiet.duration_s) == ("007_3", 60 / 200)
 
 
 def test_an_expression_that_is_there_from_the_start_begins_at_zero(tmp_path: Path) -> None:
