@@ -19,7 +19,7 @@ DEFAULT_DURATION_S = 60.0
 _FPS_LIMIT = 10_000.0
 _SIZE_LIMITS = (64, 8192)
 _FIRST_PICTURE_S = 0.01  # time to draw it before the clock starts
-_DRIVER_BUFFERS = 4  # a reader that is this many pictures late still finds them, as with V4L2
+_BUFFERED_S = 0.1  # a reader that is so late still finds every picture, as with a lab camera
 _LONGEST_SLEEP_S = 0.1
 
 
@@ -177,8 +177,8 @@ class DemoSource:
         if self._next == 0:
             self._started_s = now + _FIRST_PICTURE_S
             return 0
-        due = math.floor((now - self._started_s) * self._fps)
-        return max(min(due - _DRIVER_BUFFERS, self._frames - 1) - self._next, 0)
+        kept_from = math.floor((now - self._started_s - _BUFFERED_S) * self._fps)
+        return max(min(kept_from, self._frames - 1) - self._next, 0)
 
     def _wait_until(self, deadline_s: float) -> None:
         while (remaining := deadline_s - time.perf_counter()) > 0:

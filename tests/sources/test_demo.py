@@ -132,7 +132,7 @@ def test_a_late_demo_loses_pictures_as_a_camera_does(clock: Clock) -> None:
     source, _, out = opened(realtime=True, fps=100.0)
     first = source.read(out)
     assert first is not None
-    clock.now += 0.0752  # frames 1 to 7 have come, and the last four are kept
+    clock.now += 0.1352  # frames 1 to 13 have come, and those of the last 0.1 s are kept
     late = source.read(out)
     assert late is not None
     assert (late.index, late.gap_before, late.gap_cause) == (3, 2, "demo_late")
