@@ -15,13 +15,14 @@ Three classes and no apex are annotated. Two editions are read:
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from engines.datasets.base import Dataset, DatasetError, Problem, ProblemKind
 from engines.datasets.labels import THREE
-from engines.datasets.media import Survey, survey
+from engines.datasets.media import Media, Survey, best_media, survey
 from engines.datasets.reading import Entry, Extent, RecordingKey, assemble
 from engines.datasets.tables import Column, Record, find_table, read_sheets
 from engines.events import EventKind
@@ -78,12 +79,15 @@ class Smic:
         return assemble(self, found, entries, self._key_of, problems, extents=extents)
 
     def _entries_of_folders(self, found: Survey) -> Iterator[Entry]:
+        copies: dict[RecordingKey, list[Media]] = defaultdict(list)
         for media in found.media:
             key = self._key_of(media.path)
-            if key is None or "micro" not in media.path.parts or not media.numbers:
-                continue
-            cells = {"onset": media.numbers[0], "offset": media.numbers[-1]}
-            record = Record(media.path, None, MappingProxyType(cells))
+            if key is not None and "micro" in media.path.parts and media.numbers:
+                copies[key].append(media)
+        for key, candidates in copies.items():
+            clip = best_media(candidates, [])  # `assemble` chooses the same and notes the others
+            cells = {"onset": clip.numbers[0], "offset": clip.numbers[-1]}
+            record = Record(clip.path, None, MappingProxyType(cells))
             yield Entry(key, EventKind.MICRO, record, _emotion_in(key.name))
 
     def _key_of(self, path: Path) -> RecordingKey | None:

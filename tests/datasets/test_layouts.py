@@ -308,8 +308,10 @@ def test_smic_first_edition_has_no_table(tmp_path: Path) -> None:
     names = [f"image{n:06d}.jpg" for n in range(500, 520)]
     write_pictures(tmp_path / "HS/s3/micro/surprise/s3_sur_01", names)
     write_pictures(tmp_path / "HS/s3/non_micro/s3_n_01", names)
+    renumbered = [f"reg_image{n:03d}.jpg" for n in range(1, 21)]
+    write_pictures(tmp_path / "SMIC_all_cropped/HS/s3/micro/surprise/s3_sur_01", renumbered)
     found = find_adapter("smic_hs").read(tmp_path)
-    assert found.problems == ()
+    assert kinds(found) == [KIND.SPARE_MEDIA]
     _, event = sample(found, "s3_sur_01")
     assert (event.onset_s, event.offset_s, event.emotion) == (0.0, 0.2, "surprise")
     assert len(found.recordings) == 2
