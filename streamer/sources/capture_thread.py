@@ -229,6 +229,7 @@ class CaptureThread:
                     if first:
                         self._warm_up(connection)
                     self._pump(connection, None if first else connection)
+                    self._search()
                 finally:
                     self._let_go(connection.grabber)
                 connection = self._reconnect()
@@ -301,6 +302,12 @@ class CaptureThread:
             lost = Counter()
             reconnected = None
 
+    def _search(self) -> None:
+        """From here on the device is gone; letting go of it may take seconds."""
+        with self._changed:
+            if not self._stopping:
+                self._state = SourceState.RECONNECTING
+
     def _let_go(self, grabber: Grabber) -> None:
         """Release a device and keep what it counted."""
         self._grabber = None
@@ -312,8 +319,6 @@ class CaptureThread:
         delay_s, last_s = self._retries_s
         while True:
             with self._changed:
-                if not self._stopping:
-                    self._state = SourceState.RECONNECTING
                 if self._changed.wait_for(lambda: self._stopping, delay_s):
                     return None
             try:

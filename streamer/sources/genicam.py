@@ -405,7 +405,7 @@ class GenApiFeatures:
 
     _READABLE = frozenset({3, 4})  # GenApi's RO and RW
 
-    def __init__(self, nodes: Any, errors: type[Exception]) -> None:
+    def __init__(self, nodes: Any, errors: type[Exception] | tuple[type[Exception], ...]) -> None:
         self._nodes = nodes
         self._errors = errors
         self._camel = hasattr(nodes, "GetNode")

@@ -19,6 +19,8 @@ _KINDS: Mapping[str, str] = MappingProxyType(
         "demo": "streamer.sources.demo:DemoSource",
         "camera": "streamer.sources.camera:CameraSource",
         "basler": "streamer.sources.basler:BaslerSource",
+        "aravis": "streamer.sources.aravis:AravisSource",
+        "gentl": "streamer.sources.gentl:GenTLSource",
         "stream": "streamer.sources.network_stream:NetworkStreamSource",
         "recording": "streamer.sources.recording:RecordingSource",
         "folder": "streamer.sources.image_folder:ImageFolderSource",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ import pytest
 from streamer.errors import SourceError, SourceInterrupted
 from streamer.sources.base import FrameSource, SourceOptions, SourceState
 from streamer.sources.camera import CameraSource
+from streamer.sources.camera_config import CameraConfig
 from streamer.sources.registry import create_source, source_factory, source_kinds
+from tests.sources.fake_gige import FakeGigE, need_fake_gige
+from tests.sources.gentl_producer import viky
 from tests.sources.source_media import (
     MjpegServer,
     Rig,
@@ -32,6 +36,7 @@ class Bench:
     rig: Callable[..., Rig]
     serve: Callable[..., MjpegServer]
     patch: pytest.MonkeyPatch
+    gige: Callable[[], str]
 
 
 @pytest.fixture
@@ -40,8 +45,24 @@ def bench(
     rig: Callable[..., Rig],
     serve: Callable[..., MjpegServer],
     monkeypatch: pytest.MonkeyPatch,
+    gige: Callable[[], str],
 ) -> Bench:
-    return Bench(tmp_path, rig, serve, monkeypatch)
+    return Bench(tmp_path, rig, serve, monkeypatch, gige)
+
+
+@pytest.fixture(scope="module")
+def gige() -> Iterator[Callable[[], str]]:
+    """Serial number of a fake camera that is plugged in when it is first asked for."""
+    camera = FakeGigE("CONTRACT")
+    plug_in = functools.cache(camera.plug_in)
+
+    def serial() -> str:
+        need_fake_gige()
+        plug_in()
+        return camera.serial
+
+    yield serial
+    camera.unplug()
 
 
 def _demo(bench: Bench, options: SourceOptions) -> FrameSource:
@@ -56,6 +77,17 @@ def _basler(bench: Bench, options: SourceOptions) -> FrameSource:
     pytest.importorskip("pypylon.pylon", reason="needs pypylon")
     bench.patch.setenv("PYLON_CAMEMU", "1")
     return create_source("basler:0", options)
+
+
+def _aravis(bench: Bench, options: SourceOptions) -> FrameSource:
+    size = {"width": 128, "height": 96}  # smaller than what a network socket holds
+    return create_source(f"aravis:{bench.gige()}", replace(options, **size))
+
+
+def _gentl(bench: Bench, options: SourceOptions) -> FrameSource:
+    pytest.importorskip("harvesters.core", reason="needs harvesters")
+    settings = CameraConfig(pixel_format="Mono8", buffer_s=0.1)
+    return create_source(f"gentl:{viky()}#0", replace(options, camera=settings))
 
 
 def _stream(bench: Bench, options: SourceOptions) -> FrameSource:
@@ -78,6 +110,8 @@ SPECIMENS: Mapping[str, Callable[[Bench, SourceOptions], FrameSource]] = {
     "demo": _demo,
     "camera": _camera,
     "basler": _basler,
+    "aravis": _aravis,
+    "gentl": _gentl,
     "stream": _stream,
     "recording": _recording,
     "folder": _folder,
@@ -87,6 +121,8 @@ SPECIMENS: Mapping[str, Callable[[Bench, SourceOptions], FrameSource]] = {
 UNAVAILABLE: Mapping[str, Callable[[Path], str]] = {
     "camera": lambda folder: "97",
     "basler": lambda folder: "basler:nobody",
+    "aravis": lambda folder: "aravis:nobody",
+    "gentl": lambda folder: f"gentl:{folder / 'none.cti'}#0",
     "stream": lambda folder: "http://127.0.0.1:9/live.mjpg",
     "recording": lambda folder: str(write_recording(folder / "bare", 0)),
     "folder": str,

@@ -25,6 +25,9 @@ def _kind(spec: str) -> str:
         ("/dev/v4l/by-id/usb-Acme-video-index0", "camera"),
         ("basler:0", "basler"),
         ("basler:40012345", "basler"),
+        ("aravis:Basler-22801234", "aravis"),
+        ("gentl:/opt/maker/producer.cti#0", "gentl"),
+        ("gentl:C:\\maker\\producer.cti#Cam 1", "gentl"),
         ("rtsp://10.0.0.7/stream", "stream"),
         ("RTSP://user:secret@10.0.0.7:554/stream", "stream"),
         ("http://cam.local/video.mjpg", "stream"),
@@ -89,7 +92,9 @@ def test_absurd_options_are_refused(options: SourceOptions) -> None:
 
 
 def test_unknown_kind_names_the_known_ones() -> None:
-    with pytest.raises(SourceError, match="demo, camera, basler, stream, folder, video"):
+    with pytest.raises(
+        SourceError, match="demo, camera, basler, aravis, gentl, stream, recording, folder, video"
+    ):
         source_factory("webcam")
 
 
