@@ -9,7 +9,8 @@ quantised per channel and symmetrically, activations symmetrically by their rang
 CVPR 2018); only convolutions and matrix products are, everything else stays FP32.
 
 The command converts a shipped network and prints what its outputs lose by it. INT8 is calibrated on
-one half of the subjects and measured on the other, both ways round.
+one half of the subjects and measured on the other, both ways round. ONNX Runtime computes FP16
+graphs in FP32 on the CPU: there, FP16 shows the rounding of the weights alone.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def load_windows(path: Path) -> dict[str, Tensor]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(f"The windows {path} cannot be read as .npz; check the path.") from error
 
 
@@ -170,13 +171,14 @@ def report(losses: Sequence[Loss], labels: npt.NDArray[np.int64] | None) -> str:
 def describe(losses: Sequence[Loss], labels: npt.NDArray[np.int64] | None, command: str) -> str:
     """Return the section of a model card that holds the comparison."""
     about = (
-        "Outputs of the converted network against FP32, by ONNX Runtime on the CPU. INT8 was\n"
+        "Outputs of the converted network against FP32, by ONNX Runtime on the CPU. That computes\n"
+        "FP16 graphs in FP32, so the row of FP16 shows the rounding of the weights alone. INT8 was\n"
         "calibrated on one half of the subjects and measured on the other, both ways round."
     )
     if labels is not None:
         about += (
-            " The scores\nare of samples that the network was trained on: only their differences "
-            "mean anything."
+            "\nThe scores are of samples that the network was trained on: only their differences "
+            "mean\nanything."
         )
     return f"{_HEADING}{about}\n\n{report(losses, labels)}\n\n```\n{command}\n```\n"
 

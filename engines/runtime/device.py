@@ -88,6 +88,10 @@ class Device(Protocol):
         """
         ...
 
+    def time_ms(self, queue: Callable[[], None]) -> float:
+        """Return how long the GPU takes for what a function queues, by CUDA's own events."""
+        ...
+
     def close(self) -> None:
         """Release the stream, graphs and the context; buffers must be gone."""
         ...
@@ -159,6 +163,15 @@ class PycudaDevice:
         graph = _Graph(self.stream, queue)
         self._graphs.append(graph)
         return graph.launch
+
+    def time_ms(self, queue: Callable[[], None]) -> float:
+        """Return how long the GPU takes for what a function queues, by CUDA's own events."""
+        start, end = self._cuda.Event(), self._cuda.Event()
+        start.record(self._stream)
+        queue()
+        end.record(self._stream)
+        end.synchronize()
+        return float(start.time_till(end))
 
     def close(self) -> None:
         """Release graphs, stream and context."""

@@ -35,6 +35,11 @@ class PlanExecution:
         trt: The TensorRT that made the plan.
         plan: The serialised plan, of fixed shapes.
 
+    Attributes:
+        inputs: Of the plan.
+        outputs: Of the plan.
+        launch: Queues a whole run, from the host's buffers to the host's buffers.
+
     Raises:
         PlanError: TensorRT does not load the plan.
     """
@@ -59,13 +64,13 @@ class PlanExecution:
         self._taken = {spec.name: device.allocate(spec) for spec in self.outputs}
         for name, buffer in {**self._given, **self._taken}.items():
             self._context.set_tensor_address(name, buffer.address)
-        self._launch: Callable[[], None] = self.queue
+        self.launch: Callable[[], None] = self.queue
 
     def run(self, tensors: Tensors) -> dict[str, Tensor]:
         """Run once, with arrays in and copies out."""
         for name, buffer in self._given.items():
             np.copyto(buffer.host, tensors[name])
-        self._launch()
+        self.launch()
         self._device.synchronize()
         return {name: buffer.host.copy() for name, buffer in self._taken.items()}
 
@@ -90,11 +95,11 @@ class PlanExecution:
             raise PlanError(
                 "TensorRT-RTX cannot capture this network; it is launched step by step."
             )
-        self._launch = self._device.capture(self.queue)
+        self.launch = self._device.capture(self.queue)
 
     def close(self) -> None:
         """Release everything in the reverse order."""
-        self._launch = self.queue
+        self.launch = self.queue
         self._taken.clear()
         self._given.clear()
         self._context = self._engine = self._runtime = None

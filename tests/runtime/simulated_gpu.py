@@ -145,6 +145,16 @@ class SimulatedGpu:
                 gpu.touch("free")
                 del gpu.memory[self.address]
 
+        class Event:
+            def record(self, stream: Stream) -> None:
+                gpu.touch("event")
+
+            def synchronize(self) -> None:
+                gpu.wait(*gpu.streams)
+
+            def time_till(self, other: Event) -> float:
+                return 0.25
+
         def pagelocked_empty(shape: Any, dtype: Any) -> np.ndarray:
             gpu.touch("pin")
             gpu.pinned += 1
@@ -169,6 +179,7 @@ class SimulatedGpu:
             Context=Context,
             Device=Device,
             Stream=Stream,
+            Event=Event,
             pagelocked_empty=pagelocked_empty,
             mem_alloc=Allocation,
             memcpy_htod_async=upload,
