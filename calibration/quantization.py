@@ -171,8 +171,8 @@ def report(losses: Sequence[Loss], labels: npt.NDArray[np.int64] | None) -> str:
 def describe(losses: Sequence[Loss], labels: npt.NDArray[np.int64] | None, command: str) -> str:
     """Return the section of a model card that holds the comparison."""
     about = (
-        "Outputs of the converted network against FP32, by ONNX Runtime on the CPU. That computes\n"
-        "FP16 graphs in FP32, so the row of FP16 shows the rounding of the weights alone. INT8 was\n"
+        "Outputs of the converted network against FP32, by ONNX Runtime on the CPU. It computes\n"
+        "FP16 graphs in FP32 there: the row shows the rounding of the weights alone. INT8 was\n"
         "calibrated on one half of the subjects and measured on the other, both ways round."
     )
     if labels is not None:
