@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ class Tally:
         tp: Matched pairs.
         fp: Detections without a truth.
         fn: Truths without a detection.
-        duration_s: Length of what was watched.
+        duration_s: Length of what was watched; NaN when nobody knows.
         free_s: The part of it that is expression-free.
         false_alarms: Detections that touch no truth of any kind, `MARGIN_S` around it included.
         onset_errors_s: Detected minus true onset of each matched pair.
@@ -259,12 +259,13 @@ def tally(recording: Recording, kind: EventKind | None = None, min_iou: float = 
     truths = of_kind(recording.truths, kind)
     detections = of_kind(recording.detections, kind)
     pairs = [(truths[m.truth], detections[m.detection]) for m in match(truths, detections, min_iou)]
+    free = (b - a for a, b in free_stretches(recording.truths, recording.duration_s))
     return Tally(
         tp=len(pairs),
         fp=len(detections) - len(pairs),
         fn=len(truths) - len(pairs),
         duration_s=recording.duration_s,
-        free_s=sum(b - a for a, b in free_stretches(recording.truths, recording.duration_s)),
+        free_s=math.nan if math.isnan(recording.duration_s) else math.fsum(free),
         false_alarms=sum(is_false_alarm(d, recording.truths) for d in detections),
         onset_errors_s=tuple(d.onset_s - t.onset_s for t, d in pairs),
         apex_errors_s=tuple(
@@ -434,6 +435,48 @@ def poisson_interval(count: int, duration: float, level: float = 0.95) -> tuple[
     return float(low) / duration, float(high) / duration
 
 
+def above(recording: Recording, score: float, most: int | None = None) -> Recording:
+    """The same with the detections above a score only, the `most` strongest at most."""
+    ranked = sorted(recording.detections, key=lambda d: -_score(d))[:most]
+    return replace(recording, detections=[d for d in ranked if _score(d) > score])
+
+
+def choose_threshold(
+    recordings: Sequence[Recording],
+    thresholds: Sequence[float],
+    kind: EventKind | None = None,
+    *,
+    most: int | None = None,
+    min_iou: float = MIN_IOU,
+) -> list[Recording]:
+    """Keep the detections above a score that is chosen for each subject on the others.
+
+    Args:
+        recordings: Every detection has a score.
+        thresholds: Candidates.
+        kind: What the F1 that is maximised is of.
+        most: How many detections a recording keeps at most.
+        min_iou: Smallest IoU of a true positive.
+
+    Raises:
+        EvaluationError: A detection has no score, or there is one subject only.
+    """
+    columns = [
+        tallies_by_subject((above(r, t, most) for r in recordings), kind, min_iou)
+        for t in thresholds
+    ]
+    try:
+        _, chosen = leave_one_subject_out(
+            {subject: [column[subject] for column in columns] for subject in columns[0]}
+        )
+    except ValueError as error:
+        raise EvaluationError(
+            "A threshold can only be chosen on other subjects where there are at least two; "
+            "give more recordings, or a subject with each."
+        ) from error
+    return [above(r, thresholds[chosen[r.subject or r.name]], most) for r in recordings]
+
+
 def leave_one_subject_out(
     tallies: Mapping[str, Sequence[Tally]],
     max_fp_per_min: float = math.inf,
@@ -501,33 +544,45 @@ def interval_of_record(record: Mapping[str, Any]) -> Interval:
     )
 
 
-def read_intervals(path: Path) -> list[Interval]:
-    """Read `events.jsonl` or `truth.jsonl` of a session folder.
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Line numbers and values of a file of JSON lines.
 
     A last line that was cut off (the session was killed while writing it) is left out.
 
     Raises:
-        EvaluationError: The file is missing, or a line is no expression.
+        EvaluationError: The file is missing, or a line is no JSON.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(
-            f"{path} cannot be read ({error}); give a session folder that Glint wrote."
+            f"{path} cannot be read ({error}); give a file of JSON lines or a session folder."
         ) from error
-    *lines, unfinished = text.split("\n")
-    if unfinished:
-        try:
-            json.loads(unfinished)
-            lines.append(unfinished)
-        except json.JSONDecodeError:
-            pass
-    intervals = []
+    lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            intervals.append(interval_of_record(json.loads(line)))
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                return
+            raise EvaluationError(
+                f"{path}, line {number} is not JSON ({error}); correct it or remove it."
+            ) from error
+        yield number, value
+
+
+def read_intervals(path: Path) -> list[Interval]:
+    """Read `events.jsonl` or `truth.jsonl` of a session folder.
+
+    Raises:
+        EvaluationError: The file is missing, or a line is no expression.
+    """
+    intervals = []
+    for number, record in json_lines(path):
+        try:
+            intervals.append(interval_of_record(record))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EvaluationError(
                 f"{path}, line {number} is not an expression ({error!r}); correct it or remove it."
@@ -537,6 +592,12 @@ def read_intervals(path: Path) -> list[Interval]:
 
 def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else math.nan
+
+
+def _score(detection: Interval) -> float:
+    if detection.score is None:
+        raise EvaluationError("A detection has no score; give a score with every detection.")
+    return detection.score
 
 
 def _optional(value: Any) -> float | None:
