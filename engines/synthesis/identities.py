@@ -31,7 +31,7 @@ CLOSE_UP_INTER_OCULAR_PX = 160.0
 _CLOSE_UP_SIZE = (640, 704)
 _FACE_AT = (320.0, 330.0)  # where the point between the eyes and the nose tip goes
 _GRID_STEP = 4
-_INVERSION_STEPS = 12
+_INVERSION_STEPS = 40
 _KNEE = 0.8
 _LEAST_STRETCH = 0.45  # the warp never shrinks skin more than this in any direction
 
@@ -67,6 +67,11 @@ _INNER_LIPS = (
     88,
     95,
 )
+_LIP_MARGINS = (
+    (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
+    (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
+)
+_MOUTH_REACH = 0.22
 _NOSE = (1, 2, 98, 327, 5, 4, 195)
 _CREASES = (
     (129, 203, 206, 216, 212), (358, 423, 426, 436, 432),  # beside the nose
@@ -84,6 +89,8 @@ class Identity:
         seed: Seed of the pores, freckles and creases.
         mirrored: Whether the photograph is mirrored first.
         shape: Strength of each mode of `MODES`, about a standard normal.
+        mouth: How far the mouth is closed over the teeth, 0 to 1.
+        hair: Gamma of hair and surroundings; above 1 is darker.
         tone: Gamma of the skin; above 1 is darker.
         lips: Darkness of the lips against the skin.
         brows: Darkness of the brows; negative is paler.
@@ -97,6 +104,8 @@ class Identity:
     seed: int
     mirrored: bool
     shape: tuple[float, ...]
+    mouth: float
+    hair: float
     tone: float
     lips: float
     brows: float
@@ -115,6 +124,8 @@ class Identity:
             seed=int(rng.integers(2**31)),
             mirrored=bool(rng.random() < 0.5),
             shape=tuple(np.clip(rng.normal(0, 1, len(MODES)), -2, 2).tolist()),
+            mouth=1.0 if rng.random() < 0.75 else float(rng.uniform(0, 0.6)),
+            hair=float(np.exp(rng.uniform(-0.6, 1.1))),
             tone=float(np.exp(rng.uniform(-0.35, 0.9))),
             lips=float(rng.uniform(-0.1, 0.35)),
             brows=float(rng.uniform(-0.25, 0.5)),
@@ -173,7 +184,7 @@ class Setting:
 
 def make_portrait(identity: Identity, setting: Setting) -> Portrait:
     """Return the portrait of a person in a setting."""
-    base = close_up(identity.mirrored)
+    base = _with_closed_mouth(close_up(identity.mirrored), identity.mouth)
     shaped = _warped(base, lambda points: shape_displacement(base, identity.shape, points))
     skin = _with_skin(shaped, identity)
     lit = _lit(skin, setting)
@@ -381,14 +392,51 @@ def _pose_displacement(portrait: Portrait, setting: Setting, points: Points) -> 
     return np.asarray(turned + (points + turned - centre) @ rotation.T)
 
 
-def _warped(portrait: Portrait, displacement: Callable[[Points], Points]) -> Portrait:
+def _with_closed_mouth(portrait: Portrait, amount: float) -> Portrait:
+    """Bring the lips of the smile together: they slide over the teeth, the corners fall."""
+    span = portrait.inter_ocular_px
+    upper, lower = (portrait.landmarks[list(line), :2] for line in _LIP_MARGINS)
+    corners = portrait.landmarks[[61, 291], :2]
+    middle = (upper[len(upper) // 2] + lower[len(lower) // 2]) / 2
+
+    def displacement(points: Points) -> Points:
+        x, y = points[..., 0], points[..., 1]
+        top = np.interp(x, upper[:, 0], upper[:, 1])
+        bottom = np.interp(x, lower[:, 0], lower[:, 1])
+        travel = 0.46 * amount * np.maximum(bottom - top, 0.0)
+        between = np.clip((y - top) / np.maximum(bottom - top, 1e-6), 0.0, 1.0)
+        far = np.maximum(np.maximum(top - y, y - bottom), 0.0) / (_MOUTH_REACH * span)
+        down = travel * (1 - 2 * between) * np.exp(-0.5 * far**2)
+        across = np.zeros_like(x)
+        for corner in corners:
+            gap = (points - corner) / (0.16 * span)
+            near = np.exp(-0.5 * np.square(gap).sum(axis=-1))
+            down += 0.055 * amount * span * near
+            across += 0.05 * amount * np.sign(middle[0] - corner[0]) * span * near
+        return np.stack([across, down], axis=-1)
+
+    closed = _warped(portrait, displacement, steepest=0.97)
+    inside = _mask(closed, _INNER_LIPS, 0.008)
+    flesh = closed.landmarks[[(17, 14), (84, 87), (314, 317)], :2].mean(axis=1)
+    column, row = np.rint(flesh).astype(int).T
+    colour = np.median(closed.image[row, column], axis=0)
+    cover = (amount * np.clip(1.6 * inside, 0, 1))[..., None]
+    image = closed.image + cover * (0.6 * colour - closed.image)
+    return Portrait(np.asarray(np.rint(image), np.uint8), closed.landmarks)
+
+
+def _warped(
+    portrait: Portrait,
+    displacement: Callable[[Points], Points],
+    steepest: float = 1 - _LEAST_STRETCH,
+) -> Portrait:
     """Move the face by a smooth field: landmarks forwards, the picture by its inverse."""
     rows, columns = portrait.image.shape[:2]
     x = np.arange(0, columns + _GRID_STEP, _GRID_STEP, dtype=np.float64)
     y = np.arange(0, rows + _GRID_STEP, _GRID_STEP, dtype=np.float64)
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     forwards = displacement(grid)
-    forwards *= _safe_strength(forwards)
+    forwards *= _safe_strength(forwards, steepest)
     moved = forwards.astype(np.float32)
 
     def sampled(points: Points) -> Points:
@@ -429,13 +477,13 @@ def _warped(portrait: Portrait, displacement: Callable[[Points], Points]) -> Por
     return Portrait(np.asarray(image, np.uint8), landmarks)
 
 
-def _safe_strength(field: Points) -> float:
-    """Share of a field that does not fold the picture."""
+def _safe_strength(field: Points, limit: float) -> float:
+    """Share of a field whose gradient stays below a limit, so that it does not fold."""
     along_x = np.gradient(field, _GRID_STEP, axis=1)
     along_y = np.gradient(field, _GRID_STEP, axis=0)
     jacobian = np.stack([along_x, along_y], axis=-1)
     steepest = float(np.linalg.norm(jacobian, axis=(-2, -1)).max())
-    return min(1.0, (1 - _LEAST_STRETCH) / max(steepest, 1e-9))
+    return min(1.0, limit / max(steepest, 1e-9))
 
 
 # -- skin -----------------------------------------------------------------------------------------
@@ -449,6 +497,10 @@ def _with_skin(portrait: Portrait, identity: Identity) -> Portrait:
     light = tone.copy()
     tone = np.power(np.maximum(tone, 1e-3), np.float32(identity.tone))
     tone = light + (tone - light) * skin[..., None]
+    around = 1 - np.maximum(skin, _mask(portrait, _OVAL, 0.03))
+    tone += (np.power(np.maximum(light, 1e-3), np.float32(identity.hair)) - light) * around[
+        ..., None
+    ]
 
     marks = (
         -identity.lips
@@ -595,12 +647,11 @@ def _shading(portrait: Portrait, setting: Setting) -> Plane:
     """Factor of brightness that the lamp gives to each pixel."""
     rows, columns = portrait.image.shape[:2]
     span = portrait.inter_ocular_px
-    axes = np.arange(0, columns, _GRID_STEP), np.arange(0, rows, _GRID_STEP)
+    step = 2 * _GRID_STEP
+    axes = np.arange(0, columns, step), np.arange(0, rows, step)
     grid = np.stack(np.meshgrid(*axes), axis=-1).astype(np.float64)
     height = 0.55 * span * relief(portrait, grid)
-    slope_y, slope_x = np.gradient(
-        cv2.GaussianBlur(height, (0, 0), 0.05 * span / _GRID_STEP), _GRID_STEP
-    )
+    slope_y, slope_x = np.gradient(cv2.GaussianBlur(height, (0, 0), 0.05 * span / step), step)
     normal = np.stack([-slope_x, -slope_y, np.ones_like(height)], axis=-1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     lambert = np.clip(normal @ np.array(setting.light), 0.0, None) / max(setting.light[2], 0.3)

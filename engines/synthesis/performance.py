@@ -187,7 +187,7 @@ def _offsets(pose: HeadPose) -> tuple[float, float, float, float, float, float]:
 def _draw_config(
     rng: np.random.Generator, expressions: bool, talking: tuple[tuple[float, float], ...]
 ) -> ScenarioConfig:
-    micro_per_min, macro_per_min = rng.uniform(9, 16), rng.uniform(1.5, 4)
+    micro_per_min, macro_per_min = rng.uniform(10, 18), rng.uniform(3, 6)
     return ScenarioConfig(
         expressions=expressions,
         expressions_per_min=micro_per_min + macro_per_min,

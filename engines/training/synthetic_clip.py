@@ -20,7 +20,7 @@ from engines.synthesis.performance import Performance
 from engines.synthesis.renderer import FaceAnimator
 
 _LANDMARKS = 468
-_NEAREST_PX, _FARTHEST_PX = 120.0, 80.0
+_NEAREST_PX, _FARTHEST_PX = 104.0, 72.0
 _R = len(REGION_NAMES)
 MEASURED: tuple[tuple[str, tuple[int, ...], type], ...] = (
     ("valid", (), np.bool_),

@@ -47,7 +47,7 @@ from engines.training.synthetic_clip import (
 FORMAT = 1
 """Version of the files; a reader of another version refuses them."""
 
-GENERATOR = "1"
+GENERATOR = "2"
 """Version of what is drawn; a set is continued only by the version that began it."""
 
 SPLITS = ("train", "validation", "test")

@@ -27,13 +27,13 @@ FRONTAL = Setting(
 
 @pytest.fixture(scope="module")
 def people() -> list[Portrait]:
-    return [make_portrait(Identity.draw(5, n), Setting.draw(n)) for n in range(4)]
+    return [make_portrait(Identity.draw(5, n), Setting.draw(n)) for n in range(3)]
 
 
 def test_the_same_numbers_are_the_same_person(people: list[Portrait]) -> None:
-    again = make_portrait(Identity.draw(5, 2), Setting.draw(2))
-    np.testing.assert_array_equal(again.image, people[2].image)
-    np.testing.assert_array_equal(again.landmarks, people[2].landmarks)
+    again = make_portrait(Identity.draw(5, 0), Setting.draw(0))
+    np.testing.assert_array_equal(again.image, people[0].image)
+    np.testing.assert_array_equal(again.landmarks, people[0].landmarks)
 
 
 def test_other_numbers_are_other_people() -> None:
@@ -91,15 +91,13 @@ def test_the_mirrored_face_is_the_mirrored_photograph() -> None:
     assert difference.mean() < 25
 
 
-def test_a_person_keeps_the_face_in_another_setting() -> None:
-    person = Identity.draw(5, 1)
-    frontal, other = make_portrait(person, FRONTAL), make_portrait(person, Setting.draw(9))
-    stranger = make_portrait(Identity.draw(5, 3), FRONTAL)
+def test_a_person_keeps_the_face_in_another_setting(people: list[Portrait]) -> None:
+    frontal = make_portrait(Identity.draw(5, 1), FRONTAL)
 
     def proportions(portrait: Portrait) -> np.ndarray:
         pairs = [(FOREHEAD, CHIN), (61, 291), (133, 362), (1, 0), (107, 159), (172, 397)]
         spans = [portrait.landmarks[a, :2] - portrait.landmarks[b, :2] for a, b in pairs]
         return np.hypot(*np.array(spans).T) / portrait.inter_ocular_px
 
-    same = np.abs(proportions(frontal) - proportions(other)).mean()
-    assert same < np.abs(proportions(frontal) - proportions(stranger)).mean()
+    same = np.abs(proportions(frontal) - proportions(people[1])).mean()
+    assert same < np.abs(proportions(frontal) - proportions(people[2])).mean()
