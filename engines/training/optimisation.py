@@ -251,7 +251,7 @@ def _penalty(network: SpotAndRecognise, stage: Stage) -> torch.Tensor:
     penalty = torch.zeros(())
     for name, parameter in network.named_parameters():
         if parameter.ndim == 4:
-            for prefix, weight in stage.decay.items():
+            for prefix, weight in stage.decay:
                 if name.startswith(prefix):
                     penalty = penalty + weight * parameter.square().sum()
     return penalty

@@ -36,7 +36,7 @@ class Stage:
         spotting: Weight of the squared error of the score.
         recognition: Weight of the class-balanced cross-entropy.
         frozen: Prefixes of parameters that stand still, their statistics too.
-        decay: Prefix of parameters to the weight of their sum of squares in the loss.
+        decay: Prefix of parameters, and the weight of their kernels' sum of squares in the loss.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Stage:
     spotting: float
     recognition: float
     frozen: tuple[str, ...] = ()
-    decay: Mapping[str, float] = MappingProxyType({})
+    decay: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     learning_rate=5e-4,
                     spotting=1.0,
                     recognition=0.0,
-                    decay=MappingProxyType({"streams": 1e-3, "spotting.0": 1e-3}),
+                    decay=(("streams", 1e-3), ("spotting.0", 1e-3)),
                 ),
                 Stage(
                     name="recognition",
@@ -89,7 +89,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     spotting=0.0,
                     recognition=1.0,
                     frozen=("streams", "spotting"),
-                    decay=MappingProxyType({"recognition.0": 1e-3}),
+                    decay=(("recognition.0", 1e-3),),
                 ),
             ),
             paper="MEAN (Liong, See and Chan, 2023)",
@@ -143,6 +143,4 @@ def describe(engine: str) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """As it comes back from a JSON file."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
