@@ -174,6 +174,20 @@ def _parser() -> argparse.ArgumentParser:
         "again (default: no picture is stored)",
     )
     output.add_argument(
+        "--lsl",
+        action="store_true",
+        default=None,
+        help="send every frame's measurements and every event on the Lab Streaming Layer "
+        "(streams Glint-Frames and Glint-Events)",
+    )
+    output.add_argument(
+        "--json-lines",
+        action="store_true",
+        default=None,
+        help="print a line of JSON on standard output whenever an event changes its state; "
+        "everything else then goes to standard error",
+    )
+    output.add_argument(
         "--headless", action="store_true", help="no dashboard; end when the source ends"
     )
     output.add_argument(
@@ -234,6 +248,7 @@ def configuration(options: argparse.Namespace) -> GlintConfig:
         "recognizer": options.recognizer,
         "backend": options.backend,
         "recording": {"enabled": options.record},
+        "outputs": {"lsl": options.lsl, "json_lines": options.json_lines},
     }
     merged = _overlay(tree, given)
     if not options.headless and merged["source"].get("spec") == "demo":
@@ -273,7 +288,8 @@ def _run_headless(config: GlintConfig, folder: Path | None) -> None:
         _tell(note for note in metrics.notes if note not in session.source.notes)
         # At full speed a file's frames wait in the rings: the time from capture says nothing.
         paced = session.source.live or config.source.speed == "realtime"
-        print(_summary(metrics, progress, folder, paced))
+        summary = _summary(metrics, progress, folder, paced)
+        print(summary, file=sys.stderr if config.outputs.json_lines else sys.stdout)
 
 
 def _run_dashboard(config: GlintConfig, folder: Path | None) -> None:
@@ -300,7 +316,11 @@ def _run_dashboard(config: GlintConfig, folder: Path | None) -> None:
             # The page first: loading it would hold up a camera that is already delivering.
             address = server.start()
             session.start()
-            print(f"The dashboard is at {address}; Ctrl-C ends the session.", flush=True)
+            print(
+                f"The dashboard is at {address}; Ctrl-C ends the session.",
+                file=sys.stderr if config.outputs.json_lines else sys.stdout,
+                flush=True,
+            )
             if session.session_info is not None:
                 _tell(session.session_info.source.notes)
             while True:
@@ -314,12 +334,25 @@ def _pipeline(config: GlintConfig, sinks: Sequence[Sink], folder: Path | None) -
     # Imported here: the engines take seconds to load, --help and a wrong option need none of it.
     from streamer.session import build_pipeline  # noqa: PLC0415
 
+    sinks = [*sinks, *_outputs(config)]
     if folder is None:
         return build_pipeline(config, sinks)
     written = SessionFolderSink(folder)
     pipeline = build_pipeline(config, [*sinks, written], folder=folder)
     written.follow(pipeline.metrics)
     return pipeline
+
+
+def _outputs(config: GlintConfig) -> Iterator[Sink]:
+    """The sinks that pass results on to other programs."""
+    if config.outputs.lsl:
+        from streamer.sinks.lab_streaming_layer import LabStreamingLayerSink  # noqa: PLC0415
+
+        yield LabStreamingLayerSink()
+    if config.outputs.json_lines:
+        from streamer.sinks.json_lines import JsonLinesSink  # noqa: PLC0415
+
+        yield JsonLinesSink(sys.stdout)
 
 
 def _folders(first: Path | None) -> Iterator[Path | None]:

@@ -112,6 +112,13 @@ class RecordingConfig(Section):
     )
 
 
+class OutputsConfig(Section):
+    """Where results go while they happen, beside the session folder and the dashboard."""
+
+    lsl: bool = Field(False, description="Send frames and events on the Lab Streaming Layer.")
+    json_lines: bool = Field(False, description="Print events as JSON lines on standard output.")
+
+
 class DashboardConfig(Section):
     """Where the dashboard listens."""
 
@@ -135,6 +142,7 @@ class GlintConfig(Section):
     flow_spotter: FlowSpotterConfig = FlowSpotterConfig()
     pipeline: PipelineConfig = PipelineConfig()
     recording: RecordingConfig = RecordingConfig()
+    outputs: OutputsConfig = OutputsConfig()
     dashboard: DashboardConfig = DashboardConfig()
 
     @classmethod

@@ -29,6 +29,7 @@ from engines.events import Event, EventState
 from streamer.errors import SessionError
 from streamer.line_file import LineFile
 from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics
+from streamer.sinks.documents import event_document, finite, json_line
 
 # `frame` counts from 0 as in events.jsonl, where OpenFace counts from 1: the two files join.
 _OPENFACE_COLUMNS = (
@@ -87,7 +88,7 @@ class SessionFolderSink:
             if session.truth is not None:
                 truth = LineFile(self.path / "truth.jsonl")
                 for expression in session.truth:
-                    truth.append(_json_line(expression))
+                    truth.append(json_line(expression))
                 truth.close()
             self._events = LineFile(self.path / "events.jsonl")
             self._frames = LineFile(self.path / "frames.csv")
@@ -124,7 +125,7 @@ class SessionFolderSink:
             SessionError: The disk is full or gone; what was written stays readable.
         """
         if event.state is EventState.CLOSED:
-            self._append(self._events, _json_line(_event(event)))
+            self._append(self._events, json_line(event_document(event)))
 
     def close(self, metrics: SessionMetrics) -> None:
         """Write the final figures and how the session ended.
@@ -220,29 +221,6 @@ class SessionFolderSink:
         _replace(self.path / "metrics.json", document)
 
 
-def _event(event: Event) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "kind": event.kind.value if event.kind else None,
-        "onset_s": _rounded(event.onset_s),
-        "apex_s": _rounded(event.apex_s),
-        "offset_s": _rounded(event.offset_s),
-        "onset_frame": event.onset_frame,
-        "apex_frame": event.apex_frame,
-        "offset_frame": event.offset_frame,
-        "score": _rounded(event.score),
-        "regions": event.regions,
-        "emotion": event.emotion,
-        "probabilities": None
-        if event.probabilities is None
-        else {name: _rounded(value) for name, value in event.probabilities.items()},
-        "spotter": event.spotter,
-        "recognizer": event.recognizer,
-        "decided_s": _rounded(event.decided_s),
-        "quality": event.quality,
-    }
-
-
 def _row(record: FrameRecord) -> str:
     values = (record.time_s, record.confidence)
     cells = [f"{value:.6f}" if math.isfinite(value) else "" for value in values]
@@ -254,27 +232,8 @@ def _row(record: FrameRecord) -> str:
     )
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(float(value), 6)
-
-
-def _finite(value: Any) -> Any:
-    """Make a tree JSON-ready: JSON has no NaN and no infinity, they become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
-
-
-def _json_line(document: Mapping[str, Any]) -> str:
-    return json.dumps(_finite(document), ensure_ascii=False, allow_nan=False)
-
-
 def _replace(path: Path, document: Mapping[str, Any]) -> None:
-    text = json.dumps(_finite(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    text = json.dumps(finite(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     fresh = path.with_suffix(".json.tmp")
     try:
         fresh.write_text(text, encoding="utf-8")

@@ -76,9 +76,16 @@ def test_a_recorded_session_gives_the_same_bytes_again(glint, clip, tmp_path):
     assert "Recorded:  240 frames, nothing left out" in output
     metrics = json.loads((recorded / "metrics.json").read_text())
     assert metrics["recording"] == {"state": "finished", "frames": 240, "lost": {}}
-    code, _, error = finish(glint("--source", recorded, "--headless", "--session", replayed))
+    code, output, error = finish(
+        glint("--source", recorded, "--headless", "--session", replayed, "--json-lines")
+    )
     assert code == 0
     assert f"Recorded from {clip}" in error
+    assert "does not prove that a person lies" in error
+    told = [json.loads(line) for line in output.splitlines()]
+    assert {line["state"] for line in told} >= {"tentative", "confirmed", "closed"}
+    closed = [line for line in told if line.pop("state") == "closed"]
+    assert closed == read_lines(replayed / "events.jsonl")
     for name in ("events.jsonl", "frames.csv"):
         assert (recorded / name).read_bytes() == (replayed / name).read_bytes()
 
