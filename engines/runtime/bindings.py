@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
@@ -33,7 +35,7 @@ class Bindings:
         backend: One of `PLAN_BACKENDS`.
         module: The package.
         logger: TensorRT's logger, which writes into Python's.
-        errors: What TensorRT has called an error; cleared by whoever wants the next ones.
+        errors: What TensorRT has called an error since `create`.
     """
 
     backend: str
@@ -47,22 +49,28 @@ class Bindings:
         return str(self.module.__version__)
 
     def create(self, kind: str) -> Any:
-        """Make a `Builder` or `Runtime`.
+        """Make a `Builder` or `Runtime`; what TensorRT called an error before is forgotten.
 
         Raises:
-            BindingsError: TensorRT cannot, for want of a driver as a rule.
+            BindingsError: TensorRT cannot, as a rule because the driver is too old for it.
         """
-        try:
-            return getattr(self.module, kind)(self.logger)
-        except TypeError as error:  # pybind11's word for a constructor that returned nothing
+        self.errors.clear()
+        made = None
+        with suppress(TypeError):  # TensorRT 10's word for a constructor that returned nothing
+            made = getattr(self.module, kind)(self.logger)
+        if made is None or self.errors:
+            # TensorRT 11 returns an object nevertheless. To use it ends the process, and so does to
+            # free it: this reference is for ever.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
             raise BindingsError(
-                f"{self.backend} {self.version} does not start ({self.last_error()}); check the "
+                f"{self.backend} {self.version} does not start ({self.first_error()}); renew the "
                 "GPU's driver."
-            ) from error
+            )
+        return made
 
-    def last_error(self) -> str:
-        """What TensorRT said last, in a line."""
-        return self.errors[-1].splitlines()[0] if self.errors else "without a reason"
+    def first_error(self) -> str:
+        """What TensorRT said first, in a line: what follows are its consequences."""
+        return self.errors[0].splitlines()[0] if self.errors else "without a reason"
 
 
 @cache  # TensorRT takes the first logger that it is given for the whole process

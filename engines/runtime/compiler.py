@@ -45,7 +45,6 @@ def compile_plan(
         CompileError: An operator is not supported, the architecture is unknown, or the build
             failed.
     """
-    trt.errors.clear()
     api = trt.module
     builder = trt.create("Builder")
     network = builder.create_network(_network_flags(api))
@@ -69,7 +68,7 @@ def compile_plan(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise CompileError(
-            f"{trt.backend} {trt.version} cannot compile the graph ({trt.last_error()}); run it "
+            f"{trt.backend} {trt.version} cannot compile the graph ({trt.first_error()}); run it "
             "with --backend onnx."
         )
     if timings is not None:

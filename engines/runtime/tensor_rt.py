@@ -45,16 +45,17 @@ class PlanExecution:
     """
 
     def __init__(self, device: Device, trt: Bindings, plan: bytes) -> None:
-        trt.errors.clear()
         self._device = device
         self._trt = trt
         self._runtime = trt.create("Runtime")
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise PlanError(f"{trt.backend} cannot load the plan ({trt.last_error()}); rebuild it.")
+            reason = trt.first_error()
+            raise PlanError(f"{trt.backend} cannot load the plan ({reason}); build it again.")
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise PlanError(f"{trt.backend} cannot run the plan ({trt.last_error()}); rebuild it.")
+            reason = trt.first_error()
+            raise PlanError(f"{trt.backend} cannot run the plan ({reason}); build it again.")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         entering = trt.module.TensorIOMode.INPUT
         specs = [self._spec(name) for name in names]
@@ -79,8 +80,10 @@ class PlanExecution:
         for buffer in self._given.values():
             self._device.upload(buffer)
         if not self._context.execute_async_v3(self._device.stream):
-            reason = self._trt.last_error()
-            raise PlanError(f"{self._trt.backend} failed to run the plan ({reason}); rebuild it.")
+            reason = self._trt.first_error()
+            raise PlanError(
+                f"{self._trt.backend} failed to run the plan ({reason}); build it again."
+            )
         for buffer in self._taken.values():
             self._device.download(buffer)
 

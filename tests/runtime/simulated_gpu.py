@@ -49,6 +49,7 @@ class SimulatedGpu:
         self.retained = 0
         self.capturable = True
         self.broken = False
+        self.outdated = False
         self._current = threading.local()
         self._handles = itertools.count(0x1000, 0x1000)
 
@@ -287,6 +288,8 @@ class SimulatedGpu:
         class Runtime:
             def __init__(self, logger: object) -> None:
                 gpu.touch("runtime")
+                if gpu.outdated:
+                    errors.append("CUDA initialization failure with error: 35")
 
             def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
                 try:

@@ -121,6 +121,14 @@ def test_a_plan_that_cannot_be_loaded_leaves_nothing_behind(gpu: SimulatedGpu) -
         TensorRtRunner("ststnet", gpu.tensorrt(), b"no plan")
 
 
+def test_a_driver_that_is_too_old_for_tensorrt_is_found_out(gpu: SimulatedGpu) -> None:
+    # TensorRT 11 logs an error, and returns a runtime that ends the process when it is used.
+    gpu.outdated = True
+    with pytest.raises(EngineError, match=r"does not start .*error: 35.*driver"):
+        TensorRtRunner("ststnet", gpu.tensorrt(), PLAN)
+    assert "execution context" not in gpu.diary
+
+
 def test_a_gpu_that_fails_is_an_error_of_the_run_and_can_still_be_closed(gpu: SimulatedGpu) -> None:
     runner = TensorRtRunner("ststnet", gpu.tensorrt(), PLAN)
     gpu.broken = True
