@@ -214,7 +214,9 @@ def _face(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _engine(engine: Mapping[str, Any]) -> str:
-    return f"{engine.get('name', 'none')} {engine.get('version', '')}".strip()
+    named = f"{engine.get('name', 'none')} {engine.get('version', '')}".strip()
+    backend = engine.get("backend")
+    return named if backend is None else f"{named} on {backend}"
 
 
 def _slow(metrics: SessionMetrics) -> bool:

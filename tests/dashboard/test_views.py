@@ -82,7 +82,7 @@ def test_every_string_is_escaped(views: Views, sink: DashboardSink, info: Sessio
     hostile = replace(
         info,
         source=replace(info.source, name=ATTACK, notes=(ATTACK,)),
-        engines={ATTACK: {"name": ATTACK, "version": ATTACK}},
+        engines={ATTACK: {"name": ATTACK, "version": ATTACK, "backend": ATTACK}},
         truth=(
             {
                 "kind": ATTACK,
