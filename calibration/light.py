@@ -101,7 +101,9 @@ def measure(
     if len(time_s) < 16 or time_s[-1] - time_s[0] < MIN_SECONDS:
         return None
     mean = float(luminance.mean())
-    fps = 1.0 / float(np.median(np.diff(time_s)))
+    interval = np.diff(time_s)
+    frames = np.rint(interval / np.median(interval)).sum()  # lost ones among them
+    fps = float(frames / interval.sum())
     slow = _slow_part(time_s, luminance)
     return LightResult(
         seconds=float(time_s[-1] - time_s[0]),
@@ -190,7 +192,7 @@ def _fit(
 ) -> tuple[npt.NDArray[np.float64], float, float]:
     """The fitted values (N,), the variance that they leave, and the amplitude."""
     waves = _waves(frequency, time_s)
-    weights = np.linalg.lstsq(waves, quick, rcond=1e-6)[0]
+    weights = np.linalg.lstsq(waves.T @ waves, waves.T @ quick, rcond=1e-9)[0]
     fitted = waves @ weights
     return fitted, float(np.mean((quick - fitted) ** 2)), float(np.hypot(*weights))
 
