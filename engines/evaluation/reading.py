@@ -167,7 +167,7 @@ def pair(truth: Listing, detections: Listing) -> list[Recording]:
         EvaluationError: Detections belong to a recording that a complete truth does not name.
     """
     true, found = _keys(truth), _keys(detections)
-    if len(true) == len(found) == 1:
+    if len(list(_flat(true))) == len(list(_flat(found))) == 1:
         found = {next(iter(true)): next(iter(found.values()))}
     elif _ambiguous(true) or _ambiguous(found):
         true = {f"{subject}/{name}": [(subject, name)] for (subject, name) in _flat(true)}

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Labels = npt.NDArray[np.integer[Any]]
 Confusion = npt.NDArray[np.int64]
+Measures = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,63 @@ def scores(truth: Labels, predicted: Labels, classes: int) -> RecognitionScores:
         The scores; folds are pooled before any ratio is taken, as MEGC 2019 does.
     """
     confusion = confusion_matrix(truth, predicted, classes)
-    hits = np.diag(confusion)
-    relevant = confusion.sum(axis=1)
-    seen = relevant + confusion.sum(axis=0)
-    return RecognitionScores(
-        uf1=float(np.mean(2 * hits[seen > 0] / seen[seen > 0])),
-        uar=float(np.mean(hits[relevant > 0] / relevant[relevant > 0])),
-        accuracy=float(hits.sum() / confusion.sum()),
-        confusion=confusion,
+    uf1, uar, accuracy = (float(measure) for measure in measures(confusion))
+    return RecognitionScores(uf1, uar, accuracy, confusion)
+
+
+def measures(confusion: Confusion) -> Measures:
+    """UF1, UAR and accuracy of confusion matrices.
+
+    Args:
+        confusion: (..., C, C) counts, none of the matrices empty.
+
+    Returns:
+        (3, ...) float64.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    relevant = confusion.sum(axis=-1)
+    seen = relevant + confusion.sum(axis=-2)
+    shares = [
+        np.divide(part, of, out=np.full(hits.shape, np.nan), where=of > 0)
+        for part, of in ((2 * hits, seen), (hits, relevant))
+    ]
+    accuracy = hits.sum(axis=-1) / relevant.sum(axis=-1)
+    return np.stack([*(np.nanmean(share, axis=-1) for share in shares), accuracy])
+
+
+def bootstrap_measures(
+    truth: Labels,
+    predicted: Labels,
+    subjects: npt.NDArray[np.generic],
+    classes: int,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Measures:
+    """UF1, UAR and accuracy of bootstrap draws of whole subjects.
+
+    The same subjects are drawn for every set of predictions, so that the difference of two
+    results is a paired one.
+
+    Args:
+        truth: (N,) class indices.
+        predicted: (N,) class indices.
+        subjects: (N,) subject of each sample.
+        classes: Number of classes.
+        draws: Number of draws D.
+        seed: Seed of the draws.
+
+    Returns:
+        (3, D) float64.
+    """
+    each = np.stack(
+        [
+            confusion_matrix(truth[subjects == subject], predicted[subjects == subject], classes)
+            for subject in np.unique(subjects)
+        ]
     )
+    drawn = np.random.default_rng(seed).integers(len(each), size=(draws, len(each)))
+    return measures(each[drawn].sum(axis=1))
 
 
 def subject_interval(

@@ -11,7 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.evaluation.ranking import precision_recall
-from engines.evaluation.recognition import Labels, scores, subject_interval
+from engines.evaluation.recognition import (
+    Measures,
+    bootstrap_measures,
+    scores,
+    subject_interval,
+)
 from engines.evaluation.samples import Samples
 from engines.evaluation.spotting import (
     Recording,
@@ -37,6 +42,8 @@ _RATIOS: Mapping[str, Callable[[Tally], float]] = {
     "fp_per_min": lambda t: t.false_positives_per_min,
     "false_alarms_per_min": lambda t: t.false_alarms_per_min,
 }
+
+_MEASURES = ("uf1", "uar", "accuracy")
 
 
 def spotting_figures(recordings: Sequence[Recording], min_iou: float) -> Figures:
@@ -185,36 +192,31 @@ def recognition_figures(samples: Samples) -> Figures:
     if len(names) > 1:
         groups = {name: np.flatnonzero(samples.datasets == name) for name in names}
         groups["composite"] = np.arange(len(samples.truth))
-    classes = len(samples.classes)
     rows = []
     for name, members in groups.items():
-        truth, guess = samples.truth[members], samples.predicted[members]
-        found = scores(truth, guess, classes)
-        row: Figures = {
-            "data": name,
-            "samples": len(members),
-            "subjects": len(set(samples.subjects[members].tolist())),
-            "uf1": found.uf1,
-            "uar": found.uar,
-            "accuracy": found.accuracy,
-            "confusion": found.confusion.tolist(),
-        }
-        for measure in ("uf1", "uar", "accuracy"):
-            bounds = _label_bounds(truth, guess, samples.subjects[members], classes, measure)
-            row[f"{measure}_95"] = bounds
-        rows.append(row)
+        found = scores(samples.truth[members], samples.predicted[members], len(samples.classes))
+        low, high = _bounds(_drawn(samples, members))
+        rows.append(
+            {
+                "data": name,
+                "samples": len(members),
+                "subjects": len(set(samples.subjects[members].tolist())),
+                **{measure: getattr(found, measure) for measure in _MEASURES},
+                **{f"{m}_95": (low[at], high[at]) for at, m in enumerate(_MEASURES)},
+                "confusion": found.confusion.tolist(),
+            }
+        )
     return {"classes": list(samples.classes), "left_out": samples.left_out, "rows": rows}
 
 
 def describe_recognition(figures: Figures) -> str:
     """The tables of `recognition_figures`."""
-    measures = ("uf1", "uar", "accuracy")
     rows = [
         [
             row["data"],
             row["samples"],
             row["subjects"],
-            *(bounded(row[m], row[f"{m}_95"], 4) for m in measures),
+            *(bounded(row[m], row[f"{m}_95"], 4) for m in _MEASURES),
         ]
         for row in figures["rows"]
     ]
@@ -235,19 +237,17 @@ def recognition_comparison(first: Samples, second: Samples) -> Figures:
         first: Samples with the predictions of the one.
         second: The same samples in the same order with those of the other.
     """
-    figures: Figures = {}
-    for measure in ("uf1", "uar", "accuracy"):
-
-        def change(drawn: npt.NDArray[np.intp], measure: str = measure) -> float:
-            ours, theirs = (
-                getattr(scores(s.truth[drawn], s.predicted[drawn], len(s.classes)), measure)
-                for s in (first, second)
-            )
-            return float(ours - theirs)
-
-        low, high = subject_interval(change, first.subjects, draws=1000)
-        everyone = np.arange(len(first.truth))
-        figures[measure] = {"value": change(everyone), "low": low, "high": high}
+    everyone = np.arange(len(first.truth))
+    ours, theirs = (scores(s.truth, s.predicted, len(s.classes)) for s in (first, second))
+    low, high = _bounds(_drawn(first, everyone) - _drawn(second, everyone))
+    figures: Figures = {
+        measure: {
+            "value": getattr(ours, measure) - getattr(theirs, measure),
+            "low": low[at],
+            "high": high[at],
+        }
+        for at, measure in enumerate(_MEASURES)
+    }
     right = [
         np.array(s.classes)[s.truth] == np.array(s.classes)[s.predicted] for s in (first, second)
     ]
@@ -263,7 +263,7 @@ def recognition_comparison(first: Samples, second: Samples) -> Figures:
 def describe_recognition_comparison(figures: Figures) -> str:
     """The table of `recognition_comparison`."""
     right = figures["right"]
-    row = [_signed(figures[measure], 4) for measure in ("uf1", "uar", "accuracy")]
+    row = [_signed(figures[measure], 4) for measure in _MEASURES]
     return "\n\n".join(
         [
             "Difference to the compared, 95 % paired bootstrap over subjects.",
@@ -374,13 +374,19 @@ def _added(parts: Sequence[Tally]) -> Tally:
     return replace(pool(parts), duration_s=parts[0].duration_s, free_s=parts[0].free_s)
 
 
-def _label_bounds(
-    truth: Labels, guess: Labels, subjects: npt.NDArray[np.str_], classes: int, measure: str
-) -> tuple[float, float]:
-    def of(drawn: npt.NDArray[np.intp]) -> float:
-        return float(getattr(scores(truth[drawn], guess[drawn], classes), measure))
+def _drawn(samples: Samples, members: npt.NDArray[np.intp]) -> Measures:
+    """(3, D) bootstrap draws of the measures of some samples."""
+    return bootstrap_measures(
+        samples.truth[members],
+        samples.predicted[members],
+        samples.subjects[members],
+        len(samples.classes),
+    )
 
-    return subject_interval(of, subjects, draws=1000)
+
+def _bounds(drawn: Measures) -> tuple[list[float], list[float]]:
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
+    return low.tolist(), high.tolist()
 
 
 def _strs_interval(

@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, recall_score
 
-from engines.evaluation.recognition import confusion_matrix, scores, subject_interval
+from engines.evaluation.recognition import (
+    bootstrap_measures,
+    confusion_matrix,
+    scores,
+    subject_interval,
+)
 
 labels = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
 
@@ -49,6 +54,26 @@ def test_interval_draws_subjects_and_not_samples() -> None:
 
     assert width(two_people) == pytest.approx(1.0)
     assert width(one_each) < 0.3
+
+
+@given(labels)
+def test_drawing_every_subject_once_gives_the_scores_themselves(pairs):
+    truth, predicted = np.array(pairs).T
+    found = scores(truth, predicted, 3)
+    one_subject = bootstrap_measures(truth, predicted, np.zeros(len(truth)), 3, draws=3)
+    expected = [found.uf1, found.uar, found.accuracy]
+    np.testing.assert_allclose(one_subject, np.array(expected)[:, None].repeat(3, axis=1))
+
+
+def test_bootstrap_measures_agree_with_the_plain_way():
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.integers(3, size=(2, 120))
+    subjects = rng.integers(12, size=120)
+    drawn = bootstrap_measures(truth, predicted, subjects, 3, draws=2000)[0]
+    plain = subject_interval(
+        lambda at: scores(truth[at], predicted[at], 3).uf1, subjects, draws=2000
+    )
+    np.testing.assert_allclose(np.quantile(drawn, [0.025, 0.975]), plain, atol=0.01)
 
 
 def test_interval_is_reproducible_and_ordered() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import math
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.evaluation.offline_peaks import moilanen_threshold, offline_intervals
+from engines.evaluation.reading import FrameNumbers, pair, read_listing
 from engines.evaluation.spotting import (
     EvaluationError,
     Interval,
     Recording,
     Tally,
     bootstrap_intervals,
+    choose_threshold,
+    difference,
     error_summary,
     free_stretches,
     interval_of_event,
@@ -30,6 +31,7 @@ from engines.evaluation.spotting import (
     poisson_interval,
     pool,
     read_intervals,
+    tallies_by_subject,
     tally,
     temporal_iou,
 )
@@ -229,6 +231,54 @@ def test_a_subject_has_no_say_in_its_own_setting():
     assert (pooled.tp, pooled.fn) == (0, 3)
 
 
+def test_a_setting_keeps_within_the_false_alarms_that_are_allowed_if_it_can():
+    loud, quiet = Tally(tp=2, fp=2, duration_s=60), Tally(tp=1, fn=1, duration_s=60)
+    tallies = {"a": [loud, quiet], "b": [loud, quiet]}
+    assert leave_one_subject_out(tallies)[1] == {"a": 0, "b": 0}
+    assert leave_one_subject_out(tallies, max_fp_per_min=1)[1] == {"a": 1, "b": 1}
+    assert leave_one_subject_out(tallies, max_fp_per_min=-1)[1] == {"a": 0, "b": 0}
+
+
+def test_recordings_of_one_subject_are_one_tally():
+    recordings = [
+        Recording([micro(1, 2)], [micro(1, 2)], 10, "x", "a"),
+        Recording([micro(1, 2)], [], 10, "y", "a"),
+        Recording([], [micro(1, 2)], 10, "z"),
+    ]
+    found = tallies_by_subject(recordings)
+    assert {name: (t.tp, t.fp, t.fn) for name, t in found.items()} == {
+        "a": (1, 0, 1),
+        "z": (0, 1, 0),
+    }
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 9)] * 3), min_size=2, max_size=8))
+def test_a_spotter_does_not_differ_from_itself(counts):
+    tallies = [Tally(tp=tp, fp=fp, fn=fn) for tp, fp, fn in counts]
+    found = difference(tallies, tallies, lambda t: t.f1, resamples=20)
+    if any(map(any, counts)):
+        assert (found.value, found.low, found.high, found.above) == (0, 0, 0, 0.5)
+
+
+def test_a_paired_difference_is_narrower_than_the_spread_of_subjects():
+    """One misses everything that the other misses, and one expression of each subject more."""
+    better = [Tally(tp=n, fn=10 - n) for n in (1, 3, 5, 7, 9, 10)]
+    worse = [Tally(tp=t.tp - 1, fn=t.fn + 1) for t in better]
+    found = difference(better, worse, lambda t: t.recall)
+    assert found.value == pytest.approx(0.1)
+    assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert found.above == 1
+    with pytest.raises(ValueError, match="same subjects"):
+        difference(better, worse[1:], lambda t: t.recall)
+
+
+def test_a_recording_of_unknown_length_has_no_rate():
+    found = tally(Recording([micro(1, 2)], [micro(5, 6)], math.nan))
+    assert math.isnan(found.false_positives_per_min)
+    assert math.isnan(found.false_alarms_per_min)
+    assert (found.fp, found.false_alarms) == (1, 1)
+
+
 def test_an_interval_cannot_end_before_it_starts():
     with pytest.raises(ValueError, match="lies after"):
         micro(2, 1)
@@ -307,34 +357,11 @@ def test_slswin_curves_decided_offline(p, expected):
 @needs_data
 def test_lgsnet_detections_with_a_nested_threshold():
     """F1 .4013: threshold of each subject chosen on the others among 0, .005, .010 …"""
-    fps = 30
-    truths: dict[str, list[Interval]] = defaultdict(list)
-    with (SHARED / "annotations" / "cas_me_2_annotation_357.csv").open() as file:
-        for row in csv.DictReader(file):
-            kind = MICRO if row["type"].startswith("micro") else MACRO
-            onset, end = int(row["startFrame"]), int(row["endFrame"]) + 1
-            truths[Path(row["video"]).name].append(Interval(onset / fps, end / fps, kind))
-    found: dict[str, list[tuple[float, Interval]]] = defaultdict(list)
-    with (SHARED / "detections" / "lgsnet_cas2_epoch29.csv").open() as file:
-        for row in csv.DictReader(file):
-            onset, end = int(row["start"]), int(row["end"]) + 1
-            found[row["video"]].append((float(row["score"]), micro(onset / fps, end / fps)))
-
-    thresholds = np.round(np.arange(0.3, 0.6, 0.005), 3)
-    subjects: dict[str, list[list[Tally]]] = defaultdict(list)
-    for video in sorted(truths.keys() | found.keys()):
-        ranked = sorted(found[video], key=lambda d: -d[0])[:14]
-        by_count = [
-            tally(Recording(truths[video], [d for _, d in ranked[:n]], 0))
-            for n in range(len(ranked) + 1)
-        ]
-        kept = [sum(score > threshold for score, _ in ranked) for threshold in thresholds]
-        subjects[video.split("_")[0]].append([by_count[n] for n in kept])
-    total, _ = leave_one_subject_out(
-        {
-            name: [pool(column) for column in zip(*rows, strict=True)]
-            for name, rows in subjects.items()
-        }
-    )
+    frames = FrameNumbers(fps=30)
+    truth = read_listing(SHARED / "annotations/cas_me_2_annotation_357.csv", "truth", frames)
+    found = read_listing(SHARED / "detections/lgsnet_cas2_epoch29.csv", "detections", frames)
+    thresholds = np.round(np.arange(0.3, 0.6, 0.005), 3).tolist()
+    kept = choose_threshold(pair(truth, found), thresholds, most=14)
+    total = pool(tallies_by_subject(kept).values())
     assert (total.tp, total.tp + total.fp, total.tp + total.fn) == (124, 261, 357)
     assert total.f1 == pytest.approx(0.4013, abs=5e-5)

@@ -80,10 +80,10 @@ streams = st.builds(
     st.sampled_from([0.0, 0.3]),
     st.sampled_from([0.0, 0.01]),
 )
-unhurried = settings(max_examples=40, deadline=None)
+fewer = settings(max_examples=40)
 
 
-@unhurried
+@fewer
 @given(streams)
 def test_every_event_lives_in_order_and_lies_in_the_past(stream):
     decision = CausalDecision(DecisionConfig(warm_up_s=1.0), 200, "test 1")
@@ -110,7 +110,7 @@ def test_every_event_lives_in_order_and_lies_in_the_past(stream):
     assert all(a.offset_s <= b.onset_s + 1e-9 for a, b in pairwise(known))
 
 
-@unhurried
+@fewer
 @given(streams, st.floats(0, 1))
 def test_what_was_said_does_not_depend_on_what_follows(stream, share):
     """However a stream is cut, the part that was pushed gave the same output."""
@@ -123,7 +123,7 @@ def test_what_was_said_does_not_depend_on_what_follows(stream, share):
     assert part.finish() == whole.finish()
 
 
-@unhurried
+@fewer
 @given(streams, st.sampled_from([2.0**-12, 0.25, 16.0, 2.0**20]))
 def test_multiplying_the_score_changes_no_event(stream, factor):
     one, other = (CausalDecision(DecisionConfig(), 200, "test 1") for _ in range(2))
@@ -141,7 +141,7 @@ def test_multiplying_the_score_changes_no_event(stream, factor):
             )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.sampled_from([(30, 200), (60, 25), (200, 90)]),
     st.integers(0, 1000),
