@@ -28,8 +28,7 @@ _BODY = """
 from what was published stands in `engines/training/recipes.py`.
 
 ## Data
-{data}. **No person was filmed**: faces are animated, expressions follow scripts, and the figures
-below say how well the engine does on further animations of the same kind, not on people.
+{data}. {nature}
 {train} identities to learn from, {validation} to decide, {test} to test; no identity is in two of
 these.
 
@@ -38,10 +37,26 @@ these.
 identities; the recipe was fixed before. Seed {seed}. Stages, and the epoch that was kept: {epochs}.
 """
 
+_SYNTHETIC = """\
+**No person was filmed**: faces are animated, expressions follow scripts, and the figures below say
+how well the engine does on further animations of the same kind, not on people."""
+
+_FILMED = (
+    "Filmed people; the data are licensed and not part of Glint, only weights made from them are."
+)
+
+_UNKNOWN = {
+    True: """\
+Not validated on people. Nobody's micro-expressions were learned from or measured here; on real
+  faces expect more misses and more false alarms by an unknown amount.""",
+    False: """\
+The people are those of one laboratory; no figure exists for others.""",
+}
+"""By whether the data are synthetic."""
+
 _LIMITS = """
 ## Limits
-- Not validated on people. Nobody's micro-expressions were learned from or measured here; on real
-  faces expect more misses and more false alarms by an unknown amount.
+- {unknown}
 - Not to be used to judge truthfulness, suitability, health or intent of a person, nor for any
   decision about a person. An observed movement is not a felt emotion; EU law forbids inferring
   emotions at work and in education.
@@ -82,7 +97,8 @@ def model_card(
         _HEAD[task].format(engine=run["engine"], classes=", ".join(run["classes"]))
         + _BODY.format(
             network=run["recipe"]["network"],
-            data=run["data"].capitalize(),
+            data=run["data"][:1].upper() + run["data"][1:],
+            nature=_SYNTHETIC if run["synthetic"] else _FILMED,
             protocol=protocol,
             seed=run["seed"],
             epochs=", ".join(f"{name} {epoch}" for name, epoch in fold["best_epochs"].items()),
@@ -91,7 +107,11 @@ def model_card(
         + "\n## Figures\nOn the test identities; in brackets 95 % intervals of a bootstrap over "
         "identities.\n\n"
         + (_spotting(figures, report, fold) if task == "spotting" else _recognition(figures, run))
-        + _LIMITS.format(commands=f"{report['command']}\n{command}", torch=run["torch"])
+        + _LIMITS.format(
+            unknown=_UNKNOWN[run["synthetic"]],
+            commands=f"{report['command']}\n{command}",
+            torch=run["torch"],
+        )
     )
 
 

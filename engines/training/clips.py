@@ -104,7 +104,8 @@ class ClipSource(Protocol):
     """Where clips come from.
 
     Attributes:
-        title: What the data are, for model cards; says so if they are synthetic.
+        title: What the data are, for model cards.
+        synthetic: Whether nobody was filmed for them.
         fingerprint: Changes with the data.
         classes: Emotions.
         splits: `train`, `validation` and `test` to identities; empty where the data have none.
@@ -112,6 +113,7 @@ class ClipSource(Protocol):
     """
 
     title: str
+    synthetic: bool
     fingerprint: str
     classes: tuple[str, ...]
     splits: Mapping[str, tuple[str, ...]]
@@ -139,6 +141,7 @@ class SyntheticSource:
             f"synthetic set, generator version {described.generator}, seed {described.seed}, "
             f"{described.identities} identities, {len(described.clips)} clips"
         )
+        self.synthetic = True
         self.fingerprint = hashlib.sha256(described.model_dump_json().encode()).hexdigest()
         self.classes: tuple[str, ...] = EMOTIONS
         self.splits: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -167,15 +170,3 @@ class SyntheticSource:
                         for e in clip.events
                     ),
                 )
-
-
-def open_source(folder: Path) -> ClipSource:
-    """Open the data in a folder.
-
-    Args:
-        folder: A synthetic set.
-
-    Raises:
-        UserError: There are no data that training can read.
-    """
-    return SyntheticSource(folder)

@@ -26,7 +26,7 @@ from engines.recognition.network_recognizer import (
 from engines.runtime import open_graph
 from engines.spotting import network_spotter as spotting
 from engines.spotting.network_spotter import NetworkSpotter, SpottingManifest
-from engines.training.clips import ClipSource, FaceClip, open_source
+from engines.training.clips import ClipSource, FaceClip
 from engines.training.decisions import choose_decision, steps
 from engines.training.folds import Fold
 from engines.training.networks.base import RecognitionPath, SpottingPath
@@ -34,6 +34,7 @@ from engines.training.onnx_export import write_onnx
 from engines.training.optimisation import EpochLog, Fitted, fit
 from engines.training.recipes import Recipe, recipe_of
 from engines.training.samples import draw_samples
+from engines.training.sources import open_source
 from engines.training.streaming import ScoredClip, event_clip, score_clip, spot
 
 RESULT_FILE = "result.json"

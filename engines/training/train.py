@@ -29,11 +29,12 @@ import engines.spotting
 from engines.errors import UserError
 from engines.motion.planes import PREPROCESSING
 from engines.training.card import bounded, model_card
-from engines.training.clips import ClipSource, open_source
+from engines.training.clips import ClipSource
 from engines.training.figures import pooled
 from engines.training.folded import RESULT_FILE, Task, engine_folder, run_fold
 from engines.training.folds import Fold, holdout, leave_one_subject_out
 from engines.training.recipes import RECIPES, describe
+from engines.training.sources import open_source
 
 PROGRAM = "python -m engines.training.train"
 RUN_FILE = "run.json"
@@ -47,6 +48,7 @@ class RunDescription(BaseModel):
     Attributes:
         engine: Name of the engine.
         data: What the data are.
+        synthetic: Whether nobody was filmed for them.
         data_sha256: Their fingerprint.
         classes: Names of the emotions.
         protocol: `holdout` or `loso`.
@@ -61,6 +63,7 @@ class RunDescription(BaseModel):
 
     engine: str
     data: str
+    synthetic: bool
     data_sha256: str
     classes: tuple[str, ...]
     protocol: Protocol
@@ -102,6 +105,7 @@ def run(
     description = RunDescription(
         engine=engine,
         data=source.title,
+        synthetic=source.synthetic,
         data_sha256=source.fingerprint,
         classes=source.classes,
         protocol=protocol,
@@ -237,7 +241,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     train = commands.add_parser("run", help="train and evaluate, or continue a run")
     add = train.add_argument
     add("--engine", choices=sorted(RECIPES), required=True, help="whose network")
-    add("--data", type=Path, required=True, metavar="FOLDER", help="a synthetic set")
+    add("--data", type=Path, required=True, metavar="FOLDER", help="synthetic or aligned set")
     add(
         "--protocol",
         choices=("holdout", "loso"),

@@ -70,6 +70,7 @@ class FewPeople:
     """A source of made-up people, one clip each."""
 
     title = "made-up faces"
+    synthetic = True
     fingerprint = "0" * 64
     classes = CLASSES
     identities = ("a", "b", "c")
