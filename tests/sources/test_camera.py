@@ -54,6 +54,7 @@ def test_asks_for_format_then_size_then_rate(rig: MakeRig) -> None:
         cv2.CAP_PROP_FRAME_WIDTH,
         cv2.CAP_PROP_FRAME_HEIGHT,
         cv2.CAP_PROP_FPS,
+        *((cv2.CAP_PROP_BUFFERSIZE,) if sys.platform == "linux" else ()),
     ]
     assert info.live
     assert info.fps_asked == info.fps_nominal == 200.0
