@@ -161,7 +161,7 @@ class CausalDecision:
         reason = self._interruption(time_s, valid, restart)
         if reason:
             if self._open is not None:
-                self._cut_off(self._open, reason, changes)
+                self._cut_off(self._open, reason, time_s, changes)
             self._restart()
         elif gap_before and self._open is not None:
             self._open.gap = True
@@ -187,7 +187,7 @@ class CausalDecision:
         """End the open event at the last frame."""
         changes: list[Event] = []
         if self._open is not None:
-            self._cut_off(self._open, "end_of_stream", changes)
+            self._cut_off(self._open, "end_of_stream", self._last_s, changes)
         return tuple(changes)
 
     def _interruption(self, time_s: float, valid: bool, restart: bool) -> str | None:
@@ -337,18 +337,18 @@ class CausalDecision:
             )
         )
 
-    def _cut_off(self, open_: _Open, reason: str, changes: list[Event]) -> None:
+    def _cut_off(self, open_: _Open, reason: str, now: float, changes: list[Event]) -> None:
         """The face or the stream ends during an event.
 
         What has fallen already is whole. What has lasted longer than a micro-expression is a
         macro-expression whose offset nobody saw; anything shorter could still have become either,
         so it is withdrawn.
         """
-        now = self._last_s
+        last_s = self._last_s
         if open_.event.state is EventState.CONFIRMED and open_.fell_s is not None:
             self._close(open_, open_.fell_s, now, changes)
-        elif now - self._onset_seen(open_) > self.config.micro_s:
-            self._close(open_, now, now, changes, "truncated", reason)
+        elif last_s - self._onset_seen(open_) > self.config.micro_s:
+            self._close(open_, last_s, now, changes, "truncated", reason)
         else:
             self._withdraw(open_, reason, changes)
 
