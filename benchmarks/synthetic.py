@@ -1,4 +1,4 @@
-"""How well the flow spotter does on a synthetic set, by frame rate and by size of the movement.
+"""How well the flow spotter does on a synthetic set, and what it takes for an expression.
 
     python -m benchmarks.synthetic FOLDER
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import defaultdict
-from itertools import chain
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.results import bounded, number, table
@@ -31,74 +32,124 @@ from engines.spotting.registry import create_spotter
 from engines.synthesis.scenario import REFERENCE_INTER_OCULAR_PX
 from engines.training.synthetic_set import SyntheticClip, SyntheticSet
 
-_BINS_PX = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+_EDGES_PX = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+_MARGIN_S = 0.15
+_CAUSES = ("talking", "nod", "shake", "tilt", "posture", "blink", "saccade")
 
 
-def spot(clip: SyntheticClip) -> list[Interval]:
-    """Run the flow spotter over a clip; the closed events."""
+@dataclass(frozen=True, slots=True)
+class Spotted:
+    """A clip, what is in it and what was found.
+
+    Attributes:
+        clip: The clip.
+        recording: Truths and detections.
+        found: Positions of the truths that were found.
+        false: Detections without a truth.
+    """
+
+    clip: SyntheticClip
+    recording: Recording
+    found: frozenset[int]
+    false: tuple[Interval, ...]
+
+
+def spot(clip: SyntheticClip) -> Spotted:
+    """Run the flow spotter over a clip."""
     spotter = create_spotter("flow", FlowSpotterConfig(), clip.fps)
     last = {}
     for sample in clip.samples():
         last.update((event.id, event) for event in spotter.push(sample).events)
     last.update((event.id, event) for event in spotter.finish())
-    return [interval_of_event(e) for e in last.values() if e.state is EventState.CLOSED]
+    detections = [interval_of_event(e) for e in last.values() if e.state is EventState.CLOSED]
+    truths = [Interval(e.onset_s, e.offset_s, e.kind, e.apex_s) for e in clip.events]
+    pairs = match(truths, detections)
+    right = {pair.detection for pair in pairs}
+    return Spotted(
+        clip=clip,
+        recording=Recording(truths, detections, clip.seconds, clip.name),
+        found=frozenset(pair.truth for pair in pairs),
+        false=tuple(d for position, d in enumerate(detections) if position not in right),
+    )
 
 
-def report(folder: Path) -> str:
-    """Spot on every clip and return the tables."""
-    recordings: dict[float, list[Recording]] = defaultdict(list)
-    found: dict[float, list[bool]] = defaultdict(list)
-    for clip in SyntheticSet(folder).clips():
-        detections = spot(clip)
-        truths = [Interval(e.onset_s, e.offset_s, e.kind, e.apex_s) for e in clip.events]
-        recordings[clip.fps].append(Recording(truths, detections, clip.seconds, clip.name))
-        matched = {pair.truth for pair in match(truths, detections)}
-        for position, event in enumerate(clip.events):
-            if event.kind is EventKind.MICRO:
-                size = event.amplitude * REFERENCE_INTER_OCULAR_PX
-                low = max(edge for edge in _BINS_PX if edge <= size)
-                found[low].append(position in matched)
+def cause(clip: SyntheticClip, detection: Interval) -> str:
+    """Name what moved during a false detection; the first of `_CAUSES` where several did."""
+    moved = {
+        str(distractor["kind"])
+        for distractor in clip.distractors
+        if distractor["start_s"] - _MARGIN_S < detection.offset_s
+        and detection.onset_s < distractor["end_s"] + _MARGIN_S
+    }
+    expressed = any(
+        event.onset_s < detection.offset_s and detection.onset_s < event.offset_s
+        for event in clip.events
+    )
+    named = [kind for kind in _CAUSES if kind in moved]
+    return named[0] if named else "another expression" if expressed else "nothing"
+
+
+def quality(spotted: Sequence[Spotted]) -> str:
+    """Precision, recall and F1 by frame rate."""
+    groups: dict[str, list[Spotted]] = defaultdict(list)
+    for one in sorted(spotted, key=lambda one: one.clip.fps):
+        groups[f"{one.clip.fps:g}"].append(one)
     rows = []
-    for fps, group in [
-        *sorted(recordings.items()),
-        (0.0, list(chain.from_iterable(recordings.values()))),
-    ]:
+    for fps, group in (*groups.items(), ("all", list(spotted))):
         for kind in (*EventKind, None):
-            tallies = [tally(recording, kind) for recording in group]
+            tallies = [tally(one.recording, kind) for one in group]
             total = pool(tallies)
             bounds = bootstrap_intervals(tallies, {"f1": lambda t: t.f1})
             rows.append(
                 [
-                    f"{fps:g}" if fps else "all",
-                    kind.value if kind else "both",
-                    str(total.tp + total.fn),
+                    fps,
+                    kind.value if kind else "any",
+                    total.tp + total.fn,
                     number(total.precision),
                     number(total.recall),
                     bounded(total.f1, bounds["f1"]),
-                    number(total.false_alarms_per_min),
+                    number(total.false_positives_per_min),
                 ]
             )
-    sizes = [
-        [f"{low:g} px and more", str(len(hits)), number(sum(hits) / len(hits))]
-        for low, hits in sorted(found.items())
-    ]
-    return "\n\n".join(
-        (
-            table(["fps", "kind", "true", "precision", "recall", "F1 [95 %]", "FP/min"], rows),
-            table(["micro-expressions of", "true", "found"], sizes),
-        )
-    )
+    return table(["fps", "kind", "true", "precision", "recall", "F1 [95 %]", "FP/min"], rows)
+
+
+def recall_by_size(spotted: Sequence[Spotted]) -> str:
+    """Share of the micro-expressions that are found, by their largest movement."""
+    hits: dict[float, list[bool]] = defaultdict(list)
+    for one in spotted:
+        for position, event in enumerate(one.clip.events):
+            if event.kind is EventKind.MICRO:
+                size = event.amplitude * REFERENCE_INTER_OCULAR_PX
+                low = max(edge for edge in _EDGES_PX if edge <= size)
+                hits[low].append(position in one.found)
+    rows = [[f"{low:g} %", len(h), number(sum(h) / len(h))] for low, h in sorted(hits.items())]
+    return table(["micro, inter-ocular distance from", "true", "found"], rows)
+
+
+def causes(spotted: Sequence[Spotted]) -> str:
+    """What moved when nothing was to be found."""
+    counts = Counter(cause(one.clip, false) for one in spotted for false in one.false)
+    minutes = sum(one.clip.seconds for one in spotted) / 60
+    rows = [[name, count, number(count / minutes)] for name, count in counts.most_common()]
+    rows.append(["all", sum(counts.values()), number(sum(counts.values()) / minutes)])
+    return table(["false detections during", "count", "a minute"], rows)
 
 
 def main() -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.synthetic", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.synthetic",
+        description="Run the flow spotter over a synthetic set and count what it finds.",
+    )
     parser.add_argument("folder", type=Path, help="a set of engines.training.synthetic_set")
     try:
-        print(report(parser.parse_args().folder))
+        clips = SyntheticSet(parser.parse_args().folder).clips()
+        spotted = [spot(clip) for clip in clips]
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    print("\n\n".join((quality(spotted), recall_by_size(spotted), causes(spotted))))
     return 0
 
 

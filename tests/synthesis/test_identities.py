@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
+from engines.synthesis.face_shape import MODES, shape_displacement
 from engines.synthesis.identities import (
     CLOSE_UP_INTER_OCULAR_PX,
-    MODES,
     Identity,
     Setting,
     close_up,
     make_portrait,
-    shape_displacement,
 )
 from engines.synthesis.portrait import CHIN, FOREHEAD, Portrait
 
