@@ -50,6 +50,6 @@ def open_graph(model: Path, backend: str = "auto", plans: Path | None = None) ->
             refusals.append(str(error))
     runner = OnnxRuntimeRunner(model)
     if refusals:
-        runner.fallback = f"{model.stem} runs on ONNX Runtime. {' '.join(refusals)}"
+        runner.fallback = f"The network {model.stem} runs on ONNX Runtime. {' '.join(refusals)}"
         logger.warning("%s", runner.fallback)
     return runner
