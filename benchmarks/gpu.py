@@ -4,8 +4,8 @@
 
 Measures every shipped network by ONNX Runtime on one core, by ONNX Runtime's CUDA provider and by
 TensorRT and TensorRT-RTX, where they are installed and take the card: latency of one run with its
-copies, by the host's clock and by CUDA's events, for batches of 1 to 256, each network with and
-without a CUDA graph. Streams are how many cameras of 200 frames a second the network alone keeps up
+copies, as a caller waits for it and by CUDA's events, for batches of 1 to 256, with and without a
+CUDA graph. Streams are how many cameras of 200 frames a second the network alone keeps up
 with: the largest batch that was measured whose 99th percentile is under a frame's 5 ms.
 
 Without an NVIDIA GPU nothing is measured and nothing is written. Nothing is ever estimated.
@@ -35,7 +35,7 @@ from engines.runtime.device import PycudaDevice, find_gpu
 from engines.runtime.onnx_runtime import CPU, CUDA, OnnxRuntimeRunner
 from engines.runtime.parity import TOLERANCES, golden_inputs
 from engines.runtime.shipped import find_graphs, graph_title
-from engines.runtime.tensor_rt import PlanExecution
+from engines.runtime.tensor_rt import PlanError, PlanExecution, TensorRtRunner
 
 BATCHES = (1, 4, 16, 64, 256)
 STREAM_FPS = 200
@@ -52,8 +52,8 @@ class Timing:
         precision: `fp32`, `fp16` or `int8`.
         batch: Samples in a run.
         cuda_graph: Whether a run was one launch.
-        wall_ms: p50 and p99 by the host's clock, copies and synchronisation included.
-        gpu_ms: p50 and p99 by CUDA's events; None where the backend does not tell.
+        wall_ms: p50 and p99 of what a caller waits, by the host's clock.
+        gpu_ms: p50 and p99 of copies and network by CUDA's events; None where it is not known.
     """
 
     network: str
@@ -112,17 +112,25 @@ class Bench:
         with OnnxRuntimeRunner(model) as graph:
             tensors = batch_of(model, graph, batch)
         plan = compile_plan(trt, convert(model.read_bytes(), precision, tensors), batch=batch)
+        title = graph_title(model)
+        with TensorRtRunner(title, trt, plan) as runner:
+            walls = [self._wall(lambda: runner.run(tensors))]
+            runner.warm_up()
+            if runner.fallback is None:
+                walls.append(self._wall(lambda: runner.run(tensors)))
         with (
             closing(PycudaDevice()) as device,
             device.current(),
             closing(PlanExecution(device, trt, plan)) as execution,
         ):
-            for captured in (False, True):
+            execution.run(tensors)
+            for captured, wall in zip((False, True), walls, strict=False):
                 if captured:
                     execution.capture()
-                wall = self._wall(lambda: execution.run(tensors))
                 gpu = percentiles([device.time_ms(execution.launch) for _ in range(self._runs)])
-                yield Timing(graph_title(model), backend, precision, batch, captured, wall, gpu)
+                yield Timing(title, backend, precision, batch, captured, wall, gpu)
+        if runner.fallback is not None:
+            raise PlanError(runner.fallback)
 
     def _wall(self, run: Callable[[], object]) -> tuple[float, float]:
         for _ in range(_WARM_UP_RUNS):
