@@ -111,13 +111,14 @@ class PlanFiles:
 
 def user_cache() -> Path:
     """Return Glint's folder for what can be made again, by the system's custom."""
+    home = os.path.expanduser("~")  # Path.home() fails where a user has none, as in a container
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        base = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = os.path.join(home, "Library", "Caches")
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "glint"
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    return Path(base, "glint")
 
 
 def build_plan(

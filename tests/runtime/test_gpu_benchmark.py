@@ -36,10 +36,15 @@ def test_without_a_gpu_nothing_is_measured_or_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("capturable", [True, False])
 def test_every_way_is_measured_or_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capturable: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     card = SimulatedGpu()
+    card.capturable = capturable
     plug_in(monkeypatch, card)
 
     def compile_plan(trt: Bindings, graph: bytes, **options: Any) -> bytes:
@@ -55,10 +60,12 @@ def test_every_way_is_measured_or_named(
     assert card.idle, card.faults
     stored = json.loads(result.read_text("utf-8"))
     ways = {(t["backend"], t["precision"], t["cuda_graph"]) for t in stored["timings"]}
-    plans = {("tensorrt", p, graph) for p in ("fp32", "fp16", "int8") for graph in (False, True)}
+    graphs = (False, True) if capturable else (False,)
+    plans = {("tensorrt", p, graph) for p in ("fp32", "fp16", "int8") for graph in graphs}
     assert ways == {("onnxruntime-cpu", "fp32", False), *plans}
     assert stored["missing"]["recognition/ststnet, tensorrt-rtx fp16"].startswith("This card")
     assert "recognition/ststnet, CUDAExecutionProvider" in stored["missing"]
+    assert ("recognition/ststnet, tensorrt int8" in stored["missing"]) != capturable
     assert stored["gpu"] == {"name": "NVIDIA RTX A4000", "compute_capability": "8.6"}
     assert stored["machine"]["cpu"]
     assert "Not measured" in capsys.readouterr().out

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs requirements-train.txt")
-onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx", reason="training needs requirements-train.txt")
 
-from engines.recognition.ststnet.recognizer import INPUT_NAME  # noqa: E402
+from engines.recognition.ststnet.recognizer import INPUT_NAME, OUTPUT_NAME  # noqa: E402
 from engines.recognition.ststnet.representation import mirror  # noqa: E402
+from engines.runtime.onnx_runtime import OnnxRuntimeRunner  # noqa: E402
 from engines.training.export import build_model, fold_ensemble  # noqa: E402
 from engines.training.fitting import mirrored_logits  # noqa: E402
 from engines.training.network import StstnetBank  # noqa: E402
@@ -70,9 +70,9 @@ def test_the_exported_graph_is_the_mirrored_ensemble(count: int) -> None:
     banks = [bank(1, 1), bank(2, 2)]
     temperature = 1.7
     model = build_model(fold_ensemble(banks), temperature).SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    graph = OnnxRuntimeRunner(model)
     inputs = planes(count).numpy()
-    (exported,) = session.run(None, {INPUT_NAME: inputs})
+    exported = graph.run({INPUT_NAME: inputs})[OUTPUT_NAME]
     logits = np.concatenate([mirrored_logits(b, inputs) for b in banks], axis=1).mean(axis=1)
     expected = torch.softmax(torch.from_numpy(logits) / temperature, dim=1).numpy()
     np.testing.assert_allclose(exported, expected, atol=1e-5)
@@ -80,8 +80,8 @@ def test_the_exported_graph_is_the_mirrored_ensemble(count: int) -> None:
 
 def test_the_exported_graph_gives_a_face_and_its_mirror_image_the_same_answer() -> None:
     model = build_model(fold_ensemble([bank(2)]), 1.0).SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    graph = OnnxRuntimeRunner(model)
     inputs = planes(3).numpy()
-    (direct,) = session.run(None, {INPUT_NAME: inputs})
-    (mirrored,) = session.run(None, {INPUT_NAME: np.ascontiguousarray(mirror(inputs))})
+    direct = graph.run({INPUT_NAME: inputs})[OUTPUT_NAME]
+    mirrored = graph.run({INPUT_NAME: np.ascontiguousarray(mirror(inputs))})[OUTPUT_NAME]
     np.testing.assert_allclose(direct, mirrored, atol=1e-5)
