@@ -128,7 +128,8 @@ def _clock(calibration: Calibration) -> list[tuple[str, str]]:
         (
             "clock against the computer's",
             f"{host.slope_ppm:+.0f} ppm ({host.slope_low_ppm:+.0f} to {host.slope_high_ppm:+.0f}), "
-            f"offset {host.offset_s:.4f} s, delay {host.delay_ms.p50:.2f} ms median, {host.delay_ms.p99:.2f} p99",
+            f"offset {host.offset_s:.4f} s, delay {host.delay_ms.p50:.2f} ms median, "
+            f"{host.delay_ms.p99:.2f} p99",
         ),
     ]
 

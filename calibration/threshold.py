@@ -106,7 +106,9 @@ def measure(
     if seconds < 1.0:
         return None
     alarms = [count_alarms([fitted], spotter(factor)) for factor in FACTORS]
-    low, factor, high = choose_factor(FACTORS, alarms, seconds, budget_per_min)
+    low, factor, high = (
+        round(value, 2) for value in choose_factor(FACTORS, alarms, seconds, budget_per_min)
+    )
     watched = held_out.measured_s
     tried = None
     bounds: tuple[float | None, float | None] = (None, None)

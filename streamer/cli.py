@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from engines.events import EventKind
 from engines.runtime.registry import BACKENDS
+from streamer.calibrated import use_calibration
 from streamer.config import GlintConfig, read_toml
 from streamer.errors import ConfigError
 from streamer.process import MISTAKE, run_command
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.list_sources:
+        _list_sources()
+        return
     config = configuration(options)
     if options.headless:
         _run_headless(config, options.session)
@@ -97,8 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--source",
         metavar="WHAT",
-        help="camera number or device (0, /dev/video2), video file, folder of pictures, recorded "
-        "session, rtsp:// or http:// address, or 'demo' (default: camera 0)",
+        help="camera number, device or name (0, /dev/video2, basler:…, aravis:…, gentl:…), video "
+        "file, folder of pictures, recorded session, rtsp:// or http:// address, or 'demo' "
+        "(default: camera 0)",
+    )
+    source.add_argument(
+        "--list-sources", action="store_true", help="show the cameras that are plugged in, and end"
     )
     source.add_argument(
         "--fps",
@@ -150,6 +158,13 @@ def _parser() -> argparse.ArgumentParser:
         help="what runs the engines' networks: onnx (ONNX Runtime on the processor), tensorrt or "
         "tensorrt-rtx (an NVIDIA GPU; see python -m engines.build --help), or auto, which takes a "
         f"plan that was built and verified and otherwise onnx (default: {default.backend})",
+    )
+    analysis.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="calibration of this rig and subject (python -m calibration): its threshold is used, "
+        "and the session's record names it",
     )
     analysis.add_argument(
         "--config",
@@ -247,6 +262,7 @@ def configuration(options: argparse.Namespace) -> GlintConfig:
         "spotter": options.spotter,
         "recognizer": options.recognizer,
         "backend": options.backend,
+        "calibration": options.calibration,
         "recording": {"enabled": options.record},
         "outputs": {"lsl": options.lsl, "json_lines": options.json_lines},
     }
@@ -267,6 +283,12 @@ def _overlay(tree: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
 
 
 # -- running ---------------------------------------------------------------------------------
+
+
+def _list_sources() -> None:
+    from streamer.sources.discovery import describe, find_sources  # noqa: PLC0415
+
+    print(describe(find_sources()))
 
 
 def _run_headless(config: GlintConfig, folder: Path | None) -> None:
@@ -308,7 +330,7 @@ def _run_dashboard(config: GlintConfig, folder: Path | None) -> None:
     session = LiveSession(
         lambda sinks: _pipeline(config, sinks, next(folders)),
         [view],
-        config.flow_spotter.threshold_factor,
+        use_calibration(config)[0].flow_spotter.threshold_factor,
     )
     server = DashboardServer(session, view, host=dashboard.host, port=dashboard.port, auth=login)
     try:

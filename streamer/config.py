@@ -140,6 +140,9 @@ class GlintConfig(Section):
         "auto", description="What runs the engines' networks; auto: a verified plan, or ONNX."
     )
     flow_spotter: FlowSpotterConfig = FlowSpotterConfig()
+    calibration: Path | None = Field(
+        None, description="Calibration file of this rig and subject; its threshold is used."
+    )
     pipeline: PipelineConfig = PipelineConfig()
     recording: RecordingConfig = RecordingConfig()
     outputs: OutputsConfig = OutputsConfig()

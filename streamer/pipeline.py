@@ -28,6 +28,7 @@ from engines.recognition.base import Recognition, Recognizer
 from engines.spotting.base import Spotter
 from streamer.alignment.base import Aligner, Alignment
 from streamer.analysis import CLIP_MARGIN_S, Analysed, Analysis, cut_clip
+from streamer.calibrated import UsedCalibration
 from streamer.config import GlintConfig
 from streamer.errors import SourceInterrupted
 from streamer.frame import Image
@@ -81,6 +82,7 @@ class Pipeline:
         sinks: Who is told; opened and closed by the pipeline.
         config: The session's configuration.
         recorder: Keeps the captured pictures; None keeps none.
+        calibration: The calibration that `config` holds already; it is checked against the source.
     """
 
     def __init__(
@@ -90,12 +92,14 @@ class Pipeline:
         sinks: Sequence[Sink],
         config: GlintConfig,
         recorder: Recorder | None = None,
+        calibration: UsedCalibration | None = None,
     ) -> None:
         self._source = source
         self._stages = stages
         self._sinks = list(sinks)
         self._config = config
         self._recorder = recorder
+        self._calibration = calibration
         self._info: SourceInfo | None = None
         self._spotter: Spotter | None = None
         self._recognition: RecognitionThread | None = None
@@ -200,6 +204,9 @@ class Pipeline:
         self._aligner = self._stages.aligner(info)
         self._aligner.open()
         self._spotter = self._stages.spotter(info)
+        if self._calibration is not None:
+            spotter = f"{self._spotter.name} {self._spotter.version}"
+            self._notes += self._calibration.check(info, spotter)
         self._analysis = Analysis(self._stages.meter(info, self._spotter), self._spotter)
         if self._stages.recognizer is not None:
             self._recognition = RecognitionThread(self._stages.recognizer())
@@ -281,6 +288,7 @@ class Pipeline:
             engines=engines,
             region_names=REGION_NAMES,
             truth=tuple(truth()) if callable(truth) else None,
+            calibration=None if self._calibration is None else self._calibration.summary(),
         )
 
     def _engines(self) -> list[Spotter | Recognizer]:

@@ -10,6 +10,7 @@ from engines.motion.meter import MotionMeter
 from engines.recognition.registry import RECOGNIZERS, create_recognizer
 from engines.spotting.registry import SPOTTERS, create_spotter
 from streamer.alignment.face_aligner import FaceAligner
+from streamer.calibrated import use_calibration
 from streamer.config import GlintConfig
 from streamer.errors import ConfigError
 from streamer.pipeline import Pipeline, Stages
@@ -36,7 +37,8 @@ def build_pipeline(
         folder: Session folder; a recording goes into it.
 
     Raises:
-        UserError: The source or an engine does not exist, or a recording has no folder.
+        UserError: The source or an engine does not exist, a recording has no folder, or
+            the calibration file is none.
     """
     # A wrong name is said before a camera is opened or a model is loaded.
     for name, known in ((config.spotter, SPOTTERS), (config.recognizer, (*RECOGNIZERS, "none"))):
@@ -44,6 +46,7 @@ def build_pipeline(
             raise EngineError(
                 f"There is no engine named {name!r}; choose one of: {', '.join(known)}."
             )
+    config, calibration = use_calibration(config)
     recognizer = config.recognizer
     stages = Stages(
         aligner=lambda info: FaceAligner(config.alignment, wait=not info.live),
@@ -62,4 +65,4 @@ def build_pipeline(
         if folder is None:
             raise ConfigError("A recording needs a session folder: add --session DIR.")
         recorder = Recorder(RecordingWriter(folder / FOLDER, config.recording.codec))
-    return Pipeline(source, stages, sinks, config, recorder)
+    return Pipeline(source, stages, sinks, config, recorder, calibration)

@@ -153,6 +153,7 @@ def _figures(
             "unit": "min",
             "note": "" if factor is None else f"threshold factor {factor:g}",
         },
+        _calibration(snapshot.session),
     ]
     engines = () if snapshot.session is None else snapshot.session.engines.items()
     return {
@@ -210,6 +211,24 @@ def _face(snapshot: Snapshot) -> dict[str, Any]:
         "value": last.state.capitalize(),
         "note": flags or (f"confidence {last.confidence:.0%}" if last.success else ""),
         "tone": "" if last.success and not flags else "warn",
+    }
+
+
+def _calibration(session: SessionInfo | None) -> dict[str, Any]:
+    if session is None:
+        return {"name": "Calibration", "value": _NOTHING}
+    used = session.calibration
+    if used is None:
+        return {"name": "Calibration", "value": "None", "note": "not calibrated", "tone": "warn"}
+    tones = {"fit": "good", "fit with warnings": "warn"}
+    whom = ", ".join(str(used[key]) for key in ("camera", "subject") if used.get(key))
+    hours = used["age_s"] / 3600
+    age = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"
+    return {
+        "name": "Calibration",
+        "value": str(used["verdict"]).capitalize(),
+        "note": f"{age} old at the start{f'; {whom}' if whom else ''}",
+        "tone": tones.get(used["verdict"], "bad"),
     }
 
 

@@ -26,6 +26,8 @@ class SessionInfo:
         engines: Role (`spotter`, `recognizer`, `aligner`) to `{"name", "version", "sha256", …}`.
         region_names: Names of the R motion regions, in the order of `FrameRecord.motion`.
         truth: For a source that knows its truth (demo): a list of JSON-ready truth events.
+        calibration: What the calibration in use is (`path`, `date`, `age_s`, `verdict` …),
+            JSON-ready; None when the session has none.
     """
 
     version: str
@@ -35,6 +37,7 @@ class SessionInfo:
     engines: Mapping[str, Mapping[str, Any]]
     region_names: tuple[str, ...]
     truth: tuple[Mapping[str, Any], ...] | None = None
+    calibration: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,7 @@ class SessionFolderSink:
                 "measured": fps_measured,
             },
             "size": {"width": source.width, "height": source.height},
+            "calibration": session.calibration or {"verdict": "not calibrated"},
             "engines": session.engines,
             "configuration": session.configuration,
             "started_utc": session.started_utc,

@@ -231,3 +231,24 @@ def test_the_state_of_the_session_is_said(
     sink.on_frame(frame(1.0))
     panels = render(views, control, sink)
     assert shown in panels.status + panels.figures
+
+
+@pytest.mark.parametrize(
+    ("calibration", "shown"),
+    [
+        (None, "not calibrated"),
+        ({"verdict": "fit", "age_s": 5400, "subject": "P07"}, "1.5 hours old at the start; P07"),
+        ({"verdict": "not fit", "age_s": 3 * 86_400}, "3 days old at the start"),
+    ],
+)
+def test_the_calibration_and_its_age_are_said(
+    views: Views,
+    sink: DashboardSink,
+    info: SessionInfo,
+    calibration: dict[str, object] | None,
+    shown: str,
+) -> None:
+    sink.open(replace(info, calibration=calibration))
+    html = render(views, Control(figures()), sink).figures
+    assert shown in html
+    assert str(calibration["verdict"]).capitalize() in html if calibration else "None" in html

@@ -70,6 +70,7 @@ def test_session_json_tells_what_ran_from_the_start_to_the_end(sink, folder):
         },
         "fps": {"asked": None, "nominal": 200.0, "measured": None},
         "size": {"width": 640, "height": 480},
+        "calibration": {"verdict": "not calibrated"},
         "engines": {"spotter": {"name": "flow", "version": "1", "sha256": None}},
         "configuration": {"source": {"spec": "clip.mp4"}, "limit": None},
         "started_utc": "2026-01-01T12:00:00Z",
@@ -84,6 +85,12 @@ def test_session_json_tells_what_ran_from_the_start_to_the_end(sink, folder):
         "end_state": "finished",
         "notes": ["the index is damaged", "no recogniser ran"],
     }
+
+
+def test_session_json_names_the_calibration_that_was_used(sink, folder):
+    used = {"path": "rig.json", "age_s": 60, "verdict": "fit", "applied": True}
+    sink.open(replace(SESSION, calibration=used))
+    assert read_json(folder / "session.json")["calibration"] == used
 
 
 def test_events_are_written_when_they_close_with_the_promised_fields(sink, folder):
