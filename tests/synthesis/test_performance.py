@@ -4,7 +4,7 @@ import pytest
 from engines.events import EventKind
 from engines.synthesis.performance import Performance
 
-SEEDS = range(30)
+SEEDS = range(20)
 SECONDS = 30.0
 
 
@@ -35,6 +35,18 @@ def test_expressions_last_as_long_as_their_kind(performances: list[Performance])
             assert (lasts_s <= 0.5) == (e.kind is EventKind.MICRO)
 
 
+def test_expressions_peak_at_their_apex(performances: list[Performance]) -> None:
+    for performance in performances:
+        for e in performance.expressions:
+            strength = {
+                name: max((value for _, value in e.at(time_s)), default=0.0)
+                for name, time_s in (("on", e.onset_s), ("apex", e.apex_s), ("off", e.offset_s))
+            }
+            assert strength["apex"] == pytest.approx(e.courses.max(), rel=0.01)
+            assert strength["on"] == pytest.approx(0.1 * strength["apex"], rel=0.2)
+            assert strength["off"] == pytest.approx(0.1 * strength["apex"], rel=0.2)
+
+
 def test_nobody_shows_an_expression_while_talking(performances: list[Performance]) -> None:
     spells = 0
     for performance in performances:
@@ -44,7 +56,7 @@ def test_nobody_shows_an_expression_while_talking(performances: list[Performance
                 assert all(
                     e.end_s <= d.start_s or d.end_s <= e.start_s for e in performance.expressions
                 )
-    assert spells > 5
+    assert spells > 3
 
 
 def test_a_quiet_clip_has_distractors_only() -> None:
@@ -56,8 +68,8 @@ def test_a_quiet_clip_has_distractors_only() -> None:
 
 def test_nothing_jumps(performances: list[Performance]) -> None:
     """Skin and head move at the speed of skin and heads at every moment."""
-    step_s = 0.004
-    for performance in performances[:4]:
+    step_s = 0.005
+    for performance in performances[:3]:
         before, pose_before = np.zeros(60), None
         for time_s in np.arange(0, SECONDS, step_s):
             state = performance.at(float(time_s))
