@@ -11,13 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from skimage import data
 
+from benchmarks.emulated_cameras import EmulatedBasler
 from streamer.errors import SourceError
 from streamer.frame import Frame
 from streamer.sources.base import SourceOptions, SourceState
 from streamer.sources.basler import BaslerSource
 from streamer.sources.camera_config import CameraConfig
-from tests.sources.emulated_basler import EmulatedBasler, write_portrait
 
 pytest.importorskip("pypylon.pylon", reason="needs pypylon")
 SIZE = {"width": 128, "height": 96}
@@ -44,6 +45,13 @@ def opened() -> Iterator[Any]:
     yield make
     for source in sources:
         source.close()
+
+
+def _write_portrait(folder: Path, width: int, height: int) -> Path:
+    folder.mkdir()
+    portrait = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "portrait.bmp"), cv2.resize(portrait, (width, height)))
+    return folder
 
 
 def _read(source: BaslerSource, frames: int, shape: tuple[int, ...] = (96, 128)) -> list[Frame]:
@@ -117,7 +125,7 @@ def test_failed_buffers_are_counted_by_cause(opened: Any) -> None:
 
 
 def test_face_is_fed_through_pictures(opened: Any, tmp_path: Path) -> None:
-    folder = write_portrait(tmp_path / "face", 128, 96)
+    folder = _write_portrait(tmp_path / "face", 128, 96)
     source, info = opened(folder=folder, camera=CameraConfig(pixel_format="BGR8"))
     out = np.empty(info.shape, np.uint8)
     frames = [source.read(out) for _ in range(5)]

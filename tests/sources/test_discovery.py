@@ -21,7 +21,7 @@ from streamer.sources.discovery import (
     webcams,
 )
 from streamer.sources.registry import source_kinds
-from tests.sources.fake_gige import FakeGigE, need_fake_gige
+from tests.sources.fake_gige import plugged_in
 from tests.sources.gentl_producer import viky
 
 
@@ -89,13 +89,8 @@ def test_finds_emulated_basler_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_finds_cameras_on_the_network() -> None:
-    need_fake_gige()
-    camera = FakeGigE("FOUND")
-    camera.plug_in()
-    try:
+    with plugged_in("FOUND"):
         found = {source.spec: source.name for source in genicam_cameras()}
-    finally:
-        camera.unplug()
     assert found["aravis:Aravis-Fake-FOUND"] == "Aravis Fake FOUND GigEVision"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.emulated_cameras import FakeGigE
 from streamer.errors import SourceError, SourceInterrupted
 from streamer.sources.base import FrameSource, SourceOptions, SourceState
 from streamer.sources.camera import CameraSource
 from streamer.sources.camera_config import CameraConfig
 from streamer.sources.registry import create_source, source_factory, source_kinds
-from tests.sources.fake_gige import FakeGigE, need_fake_gige
+from tests.sources.fake_gige import plugged_in
 from tests.sources.gentl_producer import viky
 from tests.sources.source_media import (
     MjpegServer,
@@ -53,16 +53,16 @@ def bench(
 @pytest.fixture(scope="module")
 def gige() -> Iterator[Callable[[], str]]:
     """Serial number of a fake camera that is plugged in when it is first asked for."""
-    camera = FakeGigE("CONTRACT")
-    plug_in = functools.cache(camera.plug_in)
+    cameras: list[FakeGigE] = []
 
     def serial() -> str:
-        need_fake_gige()
-        plug_in()
-        return camera.serial
+        if not cameras:
+            cameras.append(plugged_in("CONTRACT"))
+        return cameras[0].serial
 
     yield serial
-    camera.unplug()
+    for camera in cameras:
+        camera.unplug()
 
 
 def _demo(bench: Bench, options: SourceOptions) -> FrameSource:
