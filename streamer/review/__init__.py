@@ -1,0 +1,1 @@
+"""Finished sessions: read, corrected, exported, reported, deleted; archives analysed."""
