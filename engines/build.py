@@ -17,7 +17,7 @@ from tqdm import tqdm
 from engines.errors import UserError
 from engines.runtime.bindings import PLAN_BACKENDS
 from engines.runtime.parity import TOLERANCES
-from engines.runtime.plans import PROGRAM, build_plan, open_plan
+from engines.runtime.plans import PROGRAM, PlanFiles, build_plan, open_plan
 from engines.runtime.shipped import find_graphs, graph_title
 
 _EPILOG = f"""\
@@ -71,10 +71,19 @@ def build(options: argparse.Namespace) -> None:
         )
         made = f"{graph_title(model)}: {files.plan}, {manifest.backend} {manifest.version}"
         if options.compute_capability is None:
-            open_plan(model, options.backend).close()
+            _compare(model, files)
             print(f"{made}, {manifest.gpu}, compared with ONNX Runtime.")
         else:
             print(f"{made}, for {options.compute_capability}, not run on it.")
+
+
+def _compare(model: Path, files: PlanFiles) -> None:
+    """Open a new plan as a session would; one that is refused is not kept."""
+    try:
+        open_plan(model, files.backend).close()
+    except UserError:
+        files.manifest.unlink(missing_ok=True)
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -63,7 +63,7 @@ class GraphRunner(ABC):
     Attributes:
         name: What the graph is called in messages.
         backend: What runs it, for `session.json`: `onnxruntime-cpu`, `tensorrt` and so on.
-        fallback: Why it is not the backend that was asked for, one sentence; None when it is.
+        fallback: Why it is not what was asked for, ready to be shown; None when it is.
     """
 
     def __init__(

@@ -5,14 +5,11 @@ Precision lies in the graph (`calibration.quantization`): nothing here asks for 
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineError
 from engines.runtime.bindings import Bindings
-
-logger = logging.getLogger(__name__)
 
 
 class CompileError(EngineError):
@@ -63,8 +60,7 @@ def compile_plan(
         _aim(trt, config, capability)
     timings = None if timing_cache is None or trt.backend != "tensorrt" else timing_cache
     if timings is not None:
-        known = timings.read_bytes() if timings.exists() else b""
-        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
+        _remember(config, timings)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise CompileError(
@@ -87,6 +83,14 @@ def _network_flags(api: Any) -> int:
     """Types come from the graph: said to TensorRT 10, understood by itself from 11 on."""
     flag = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
+
+
+def _remember(config: Any, timings: Path) -> None:
+    """Start from earlier timings; from none where they are another TensorRT's or GPU's."""
+    for known in (timings.read_bytes() if timings.exists() else b"", b""):
+        cache = config.create_timing_cache(known)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return
 
 
 def _aim(trt: Bindings, config: Any, capability: str) -> None:

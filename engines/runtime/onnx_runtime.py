@@ -53,7 +53,7 @@ class OnnxRuntimeRunner(GraphRunner):
                 f"This ONNX Runtime has no {provider}: install onnxruntime-gpu instead of "
                 "onnxruntime, or run on the CPU."
             )
-        named = model if isinstance(model, Path) else "the network"
+        named = str(model) if isinstance(model, Path) else "the network"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -61,7 +61,7 @@ class OnnxRuntimeRunner(GraphRunner):
             content = model.read_bytes() if isinstance(model, Path) else model
         except OSError as error:
             raise EngineError(
-                f"The network {model!s} cannot be read; reinstall Glint, or check the path."
+                f"The network {named} cannot be read; reinstall Glint, or check the path."
             ) from error
         try:
             self._session = onnxruntime.InferenceSession(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -67,8 +68,11 @@ def golden_inputs(model: Path, inputs: Mapping[str, TensorSpec]) -> list[dict[st
     path = golden_path(model)
     if not path.exists():
         return [_noise(inputs, run) for run in range(GOLDEN_RUNS)]
-    with np.load(path) as stored:
-        samples = dict(stored)
+    try:
+        with np.load(path) as stored:
+            samples = dict(stored)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise EngineError(f"{path} cannot be read; export the engine again.") from error
     result = []
     for run in range(GOLDEN_RUNS):
         drawn = {}

@@ -68,45 +68,48 @@ class PlanFiles:
 
     Attributes:
         folder: `<cache>/plans/<role>-<engine>`.
-        name: `<graph>.<backend>`.
+        graph_name: Name of the network's file without its suffix.
+        backend: One of `PLAN_BACKENDS`.
     """
 
     folder: Path
-    name: str
+    graph_name: str
+    backend: str
 
     @classmethod
     def of(cls, model: Path, backend: str, cache: Path | None = None) -> PlanFiles:
         """Return where the plan of `model` is; `cache` is the user's where None."""
         engine = model.resolve().parent
-        return cls(
-            (cache or user_cache()) / "plans" / f"{engine.parent.name}-{engine.name}",
-            f"{model.stem}.{backend}",
-        )
+        folder = (cache or user_cache()) / "plans" / f"{engine.parent.name}-{engine.name}"
+        return cls(folder, model.stem, backend)
 
     @property
     def plan(self) -> Path:
         """The plan."""
-        return self.folder / f"{self.name}.plan"
+        return self._file("plan")
 
     @property
     def manifest(self) -> Path:
         """Its manifest."""
-        return self.folder / f"{self.name}.json"
+        return self._file("json")
 
     @property
     def graph(self) -> Path:
         """The graph that was compiled, in the plan's precision."""
-        return self.folder / f"{self.name}.onnx"
+        return self._file("onnx")
 
     @property
     def timings(self) -> Path:
         """TensorRT's timing cache."""
-        return self.folder / f"{self.name}.timings"
+        return self._file("timings")
 
     def lock(self) -> FileLock:
         """Keep other processes from building the same plan."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / f"{self.name}.lock")
+        return FileLock(self._file("lock"))
+
+    def _file(self, suffix: str) -> Path:
+        return self.folder / f"{self.graph_name}.{self.backend}.{suffix}"
 
 
 def user_cache() -> Path:

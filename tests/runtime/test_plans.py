@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from engines import build
 from engines.errors import EngineError
 from engines.runtime import open_graph, plans
 from engines.runtime.bindings import Bindings
@@ -201,6 +202,10 @@ def test_an_engine_s_own_golden_inputs_are_used(lab: Laboratory) -> None:
     _, fallback = lab.open()
     assert fallback is not None
     assert "does not fit the input planes" in fallback
+    golden_path(lab.model).write_bytes(b"PK\x03\x04 cut off")
+    _, fallback = lab.open()
+    assert fallback is not None
+    assert "cannot be read" in fallback
 
 
 def test_int8_is_built_again_from_the_calibrated_graph_but_not_for_another_network(
@@ -267,6 +272,24 @@ def test_the_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(plans.sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
     assert user_cache() == tmp_path / "local" / "glint"
+
+
+@pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.5, 2)])
+def test_the_command_keeps_a_plan_only_if_it_compares(
+    lab: Laboratory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    factor: float,
+    code: int,
+) -> None:
+    monkeypatch.setattr(build, "find_graphs", lambda engine: [lab.model])
+    monkeypatch.setattr(plans, "user_cache", lambda: lab.cache)
+    lab.compiler = lambda graph: scaled(graph, factor)
+    assert build.main(["--engine", "ststnet", "--backend", "tensorrt"]) == code
+    said = capsys.readouterr()
+    assert ("compared with ONNX Runtime" in said.out) == (code == 0)
+    assert ("is refused" in said.err) == (code == 2)
+    assert lab.files.manifest.exists() == (code == 0)
 
 
 def test_a_manifest_is_plain_json(lab: Laboratory) -> None:
