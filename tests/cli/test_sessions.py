@@ -79,7 +79,7 @@ def test_a_recorded_session_gives_the_same_bytes_again(glint, clip, tmp_path):
     code, output, error = finish(
         glint("--source", recorded, "--headless", "--session", replayed, "--json-lines")
     )
-    assert code == 0
+    assert code == 0, error
     assert f"Recorded from {clip}" in error
     assert "does not prove that a person lies" in error
     told = [json.loads(line) for line in output.splitlines()]
