@@ -105,7 +105,7 @@ class CausalDecision:
         self.spotter = spotter
         self._smooth = BoxMean(config.smooth_s)
         self._delay_s = lag_s + self._smooth.delay_s
-        self._level = RunningMedian((), config.window_s, 20.0, 0.1)
+        self._level = RunningMedian((), config.window_s, 20.0, 0.25)
         self._history = History((), config.macro_s + config.hold_s + 2.0, fps)
         self.reset()
 
