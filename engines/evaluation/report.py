@@ -39,7 +39,7 @@ _RATIOS: Mapping[str, Callable[[Tally], float]] = {
     "precision": lambda t: t.precision,
     "recall": lambda t: t.recall,
     "f1": lambda t: t.f1,
-    "fp_per_min": lambda t: t.false_positives_per_min,
+    "false_positives_per_min": lambda t: t.false_positives_per_min,
     "false_alarms_per_min": lambda t: t.false_alarms_per_min,
 }
 
@@ -66,7 +66,7 @@ def spotting_figures(recordings: Sequence[Recording], min_iou: float) -> Figures
                 "fp": total.fp,
                 "fn": total.fn,
                 **{ratio: of(total) for ratio, of in _RATIOS.items()},
-                **{f"{ratio}_95": bounds[ratio] for ratio in _RATIOS},
+                **{f"{ratio}_interval": bounds[ratio] for ratio in _RATIOS},
                 "average_precision": math.nan if name == "overall" else ap,
                 "onset_error": asdict(error_summary(total.onset_errors_s)),
                 "apex_error": asdict(error_summary(total.apex_errors_s)),
@@ -94,9 +94,9 @@ def describe_spotting(figures: Figures) -> str:
             row["tp"],
             row["fp"],
             row["fn"],
-            *(bounded(row[name], row[f"{name}_95"], 4) for name in ("precision", "recall", "f1")),
+            *(bounded(row[name], row[f"{name}_interval"], 4) for name in ("precision", "recall", "f1")),
             number(row["average_precision"], 4),
-            *(bounded(row[n], row[f"{n}_95"]) for n in ("fp_per_min", "false_alarms_per_min")),
+            *(bounded(row[n], row[f"{n}_interval"]) for n in ("false_positives_per_min", "false_alarms_per_min")),
         ]
         for row in rows
     ]
@@ -140,7 +140,7 @@ def comparison_figures(
                 "kind": name,
                 "f1": [pool(ours[name]).f1, pool(theirs[name]).f1],
                 "f1_difference": asdict(difference(ours[name], theirs[name], lambda t: t.f1)),
-                "fp_per_min_difference": asdict(
+                "false_positives_per_min_difference": asdict(
                     difference(ours[name], theirs[name], lambda t: t.false_positives_per_min)
                 ),
             }
@@ -168,7 +168,7 @@ def describe_comparison(figures: Figures) -> str:
             *(number(f1, 4) for f1 in row["f1"]),
             _signed(row["f1_difference"], 4),
             number(100 * row["f1_difference"]["above"], 0),
-            _signed(row["fp_per_min_difference"], 2),
+            _signed(row["false_positives_per_min_difference"], 2),
         ]
         for row in figures["rows"]
     ]
@@ -202,7 +202,7 @@ def recognition_figures(samples: Samples) -> Figures:
                 "samples": len(members),
                 "subjects": len(set(samples.subjects[members].tolist())),
                 **{measure: getattr(found, measure) for measure in _MEASURES},
-                **{f"{m}_95": (low[at], high[at]) for at, m in enumerate(_MEASURES)},
+                **{f"{m}_interval": (low[at], high[at]) for at, m in enumerate(_MEASURES)},
                 "confusion": found.confusion.tolist(),
             }
         )
@@ -216,7 +216,7 @@ def describe_recognition(figures: Figures) -> str:
             row["data"],
             row["samples"],
             row["subjects"],
-            *(bounded(row[m], row[f"{m}_95"], 4) for m in _MEASURES),
+            *(bounded(row[m], row[f"{m}_interval"], 4) for m in _MEASURES),
         ]
         for row in figures["rows"]
     ]
@@ -286,12 +286,12 @@ def strs_figures(
             {
                 "kind": kind.value if kind else "any",
                 "strs": found.strs,
-                "strs_95": _strs_interval(recordings, kind, min_iou, found.classes),
+                "strs_interval": _strs_interval(recordings, kind, min_iou, found.classes),
                 "tp": found.spotting.tp,
                 "fp": found.spotting.fp,
                 "fn": found.spotting.fn,
                 "spotting_f1": found.spotting.f1,
-                "fp_per_min": found.spotting.false_positives_per_min,
+                "false_positives_per_min": found.spotting.false_positives_per_min,
                 **{
                     name: getattr(found, name)
                     for name in (
@@ -329,7 +329,7 @@ def describe_strs(figures: Figures) -> str:
                     "uar",
                 )
             ),
-            bounded(row["strs"], row["strs_95"], 4),
+            bounded(row["strs"], row["strs_interval"], 4),
         ]
         for row in figures["rows"]
     ]

@@ -42,7 +42,7 @@ def test_spotting_as_table_and_as_json(files, capsys):
     found = figures(capsys, "spotting", *files, "--fps", "30")
     (row,) = found["rows"]
     assert row["f1"] == pytest.approx(2 / 3)
-    assert row["fp_per_min"] is None  # nothing says how long the videos are
+    assert row["false_positives_per_min"] is None  # nothing says how long the videos are
     assert row["average_precision"] == pytest.approx(2 / 3)
     assert found["subjects"] == 2
 
