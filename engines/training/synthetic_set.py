@@ -227,7 +227,9 @@ def describe(
     if identities < 3 or clips_per_identity < 1:
         raise UserError("Ask for at least 3 identities and 1 clip of each, one for every split.")
     if not 3 <= seconds <= 600 or not all(10 <= rate <= 1000 for rate in fps) or not fps:
-        raise UserError("Clips last from 3 to 600 s, at 10 to 1000 frames a second.")
+        raise UserError("Clips last from 3 to 600 s, at 10 to 1000 frames a second: ask for that.")
+    if seed < 0:
+        raise UserError("Seeds start at 0: choose another one.")
     held_out = max(1, round(_HELD_OUT_SHARE * identities))
     order = np.random.default_rng([seed, 30]).permutation(identities).tolist()
     members = (order[2 * held_out :], order[:held_out], order[held_out : 2 * held_out])
@@ -273,23 +275,13 @@ def generate(folder: Path, description: SetDescription, jobs: int) -> None:
     Raises:
         UserError: Another set is there already.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "set.json").exists():
-        if _read_description(folder) != description:
-            raise UserError(
-                f"{folder} holds a set that was made with other options: "
-                "give the same ones to continue it, or choose another folder."
-            )
-    elif any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty: choose a new folder.")
-    else:
-        part = folder / "set.json.part"
-        part.write_text(description.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        part.replace(folder / "set.json")
-    for left_over in folder.glob(f"{_PART}*"):
-        shutil.rmtree(left_over)
-    todo = [plan for plan in description.clips if not (folder / plan.name).is_dir()]
+    _claim(folder, description)
     frames = {plan.name: round(plan.fps * plan.seconds) for plan in description.clips}
+    # Longest first, so that no process is left alone with a long one at the end.
+    todo = sorted(
+        (plan for plan in description.clips if not (folder / plan.name).is_dir()),
+        key=lambda plan: -frames[plan.name],
+    )
     done = sum(frames.values()) - sum(frames[plan.name] for plan in todo)
     # MediaPipe's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -299,16 +291,33 @@ def generate(folder: Path, description: SetDescription, jobs: int) -> None:
         ) as bar,
         ProcessPoolExecutor(jobs, context, _prepare_worker) as workers,
     ):
-        # Longest first, so that no process is left alone with a long one at the end.
-        todo.sort(key=lambda plan: -frames[plan.name])
-        futures = {workers.submit(_make_clip, folder, plan): plan for plan in todo}
+        futures = {workers.submit(_make_clip, folder, plan): plan.name for plan in todo}
         try:
             for future in as_completed(futures):
                 future.result()
-                bar.update(frames[futures[future].name])
+                bar.update(frames[futures[future]])
         except BaseException:
             workers.shutdown(cancel_futures=True)
             raise
+
+
+def _claim(folder: Path, description: SetDescription) -> None:
+    """Begin a set in a folder or go on with it; remove what a kill has left half done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, part = folder / "set.json", folder / "set.json.part"
+    if file.exists():
+        if _read_description(folder) != description:
+            raise UserError(
+                f"{folder} holds a set that was made with other options: "
+                "give the same ones to continue it, or choose another folder."
+            )
+    elif any(path != part for path in folder.iterdir()):
+        raise UserError(f"{folder} is not empty: choose a new folder.")
+    else:
+        part.write_text(description.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        part.replace(file)
+    for left_over in folder.glob(f"{_PART}*"):
+        shutil.rmtree(left_over)
 
 
 def summary(folder: Path) -> str:

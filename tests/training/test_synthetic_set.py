@@ -77,7 +77,8 @@ def test_clips_of_one_seed_differ_and_seeds_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"identities": 2}, {"clips_per_identity": 0}, {"seconds": 1.0}, {"fps": (5.0,)}]
+    "wrong",
+    [{"identities": 2}, {"clips_per_identity": 0}, {"seconds": 1.0}, {"fps": (5.0,)}, {"seed": -1}],
 )
 def test_a_set_that_makes_no_sense_is_refused(wrong: dict) -> None:
     asked = {"identities": 3, "clips_per_identity": 1, "seconds": 4.0, "fps": (30.0,), "seed": 0}
