@@ -82,7 +82,7 @@ def load_windows(path: Path) -> dict[str, Tensor]:
         UserError: The file cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             return dict(stored)
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise UserError(f"The windows {path} cannot be read as .npz; check the path.") from error

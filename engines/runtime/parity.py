@@ -69,7 +69,7 @@ def golden_inputs(model: Path, inputs: Mapping[str, TensorSpec]) -> list[dict[st
     if not path.exists():
         return [_noise(inputs, run) for run in range(GOLDEN_RUNS)]
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             samples = dict(stored)
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise EngineError(f"{path} cannot be read; export the engine again.") from error
