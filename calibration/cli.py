@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from streamer.config import GlintConfig, read_toml
 from streamer.errors import ConfigError
-from streamer.process import MISTAKE, run_command
+from streamer.process import MISTAKE, CommandParser, run_command
 from streamer.sources.base import FrameSource
 
 _DESCRIPTION = """\
@@ -64,13 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(lambda: work(options), options.log_level)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message[:1].upper()}{message[1:]}: --help lists the options.")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="python -m calibration",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -122,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lens_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="python -m calibration lens",
         description=_LENS_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

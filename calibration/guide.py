@@ -53,6 +53,8 @@ class Plan:
         neutral_s: Length of the neutral take that the threshold rests on, in seconds.
         false_alarms_per_min: Budget of false alarms.
         eye_distance_mm: The subject's distance of the outer eye corners; None when unknown.
+        passes: Passes over the still take from which step 6 learns.
+        checks: Passes over it that try what was learned.
         camera: The operator's name of the camera.
         subject: Pseudonym of the subject.
     """
@@ -61,6 +63,8 @@ class Plan:
     neutral_s: float = 60.0
     false_alarms_per_min: float = 1.0
     eye_distance_mm: float | None = None
+    passes: int = 6
+    checks: int = 3
     camera: str | None = None
     subject: str | None = None
 
@@ -191,7 +195,7 @@ def _evaluate(
         findings += threshold.findings(chosen, left_out_s=moved_s)
         if chosen is not None and rest.still and take.footage is not None:
             console.say("Step 6: looking for the smallest visible movement.")
-            told = console.progress("passes", visibility.PASSES + visibility.CHECKS)
+            told = console.progress("passes", plan.passes + plan.checks)
             factor = chosen.factor
             visible = visibility.measure(
                 Injector(take.footage, config.alignment, config.motion, fps),
@@ -202,7 +206,9 @@ def _evaluate(
                 inter_ocular_px=seen.inter_ocular_px if seen is not None else 0.0,
                 eye_distance_mm=plan.eye_distance_mm,
                 least_noise=config.flow_spotter.noise_floor_iod,
-                progress=lambda done, total: told(done),
+                passes=plan.passes,
+                checks=plan.checks,
+                progress=told,
             )
         findings += visibility.findings(visible)
     engine = FlowSpotter(config.flow_spotter, fps)

@@ -124,7 +124,8 @@ def noise_of(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> flo
     smooth = cv2.GaussianBlur(before.astype(np.float32), (0, 0), 2.0)
     gradient = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
     flat = gradient <= np.median(gradient)
-    change = after[flat].astype(np.float32) - before[flat]
+    gain = float(before.mean()) / max(float(after.mean()), 1.0)
+    change = after[flat].astype(np.float32) * np.float32(gain) - before[flat]
     # Squares, not the median absolute deviation: grey levels are whole numbers, and its steps are
     # as large as the noise itself. What lies far out is not noise.
     change -= np.median(change)

@@ -34,8 +34,6 @@ RECALL = 0.9
 LEVEL = 0.9
 """Probability that an interval holds the truth."""
 
-PASSES = 6
-CHECKS = 3
 MIN_SECONDS = 4.0
 _FIRST_S = 1.3  # a face is found, and known as neutral, by then
 _SPACING_S = 1.25
@@ -135,9 +133,9 @@ def measure(
     inter_ocular_px: float,
     eye_distance_mm: float | None,
     least_noise: float,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    passes: int = PASSES,
-    checks: int = CHECKS,
+    passes: int,
+    checks: int,
+    progress: Callable[[float], None] = lambda done: None,
 ) -> VisibilityResult | None:
     """Find the smallest movement with a recall of 90 %.
 
@@ -150,9 +148,9 @@ def measure(
         inter_ocular_px: Distance of the outer eye corners in picture pixels.
         eye_distance_mm: The same in millimetres; None assumes the mean of adults.
         least_noise: Least noise that the spotter believes of a region.
-        progress: Told of passes that are done, and of how many there are.
         passes: Passes over the footage to learn from.
         checks: Passes to check with.
+        progress: Told how many passes are done.
 
     Returns:
         The result; None when the footage is too short.
@@ -175,7 +173,7 @@ def measure(
             for start, unit, size in zip(starts, units, amplitudes, strict=True)
         ]
         found = injector.found(trials, spotter(), before)
-        progress(number + 1, passes + checks)
+        progress(number + 1)
         return [(trial.amplitude, hit) for trial, hit in zip(trials, found, strict=True)]
 
     for number in range(passes):
