@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from engines.evaluation.tables import bounded, number, table
+from engines.evaluation.tables import bounded, json_ready, number, table
 from streamer.telemetry import describe_machine
 
 __all__ = ["RESULTS", "bounded", "number", "save", "table"]
@@ -36,7 +35,7 @@ def save(name: str, measured: Mapping[str, Any], report: str, path: Path | None)
     command = " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
     machine = describe_machine()
     head = {"benchmark": name, "command": command, "utc": now.isoformat(), "machine": machine}
-    text = json.dumps(_finite({**head, **measured}), indent=1, ensure_ascii=False)
+    text = json.dumps(json_ready({**head, **measured}), indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
     introduction = (
         f"# {name}, {now:%Y-%m-%d %H:%M} UTC\n\n`{command}`\n\n"
@@ -45,14 +44,3 @@ def save(name: str, measured: Mapping[str, Any], report: str, path: Path | None)
     )
     path.with_suffix(".md").write_text(introduction + report + "\n", encoding="utf-8")
     return path
-
-
-def _finite(value: Any) -> Any:
-    """The same with NaN as None, which JSON has a word for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return value

@@ -31,6 +31,7 @@ from engines.evaluation.spotting import (
     Recording,
     choose_threshold,
 )
+from engines.evaluation.tables import json_ready
 from engines.events import EventKind
 
 _FORMS = """\
@@ -63,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     if arguments.json:
-        print(json.dumps(_finite(figures), ensure_ascii=False, indent=1))
+        print(json.dumps(json_ready(figures), ensure_ascii=False, indent=1))
     else:
         print(text)
     return 0
@@ -258,17 +259,6 @@ def _add_intervals(task: argparse.ArgumentParser, name: str) -> None:
     )
     content = "log of MEGC 2020" if name == "spotting" else "predictions as MEGC takes them"
     task.add_argument("--megc", type=Path, metavar="FILE", help=f"write a {content}")
-
-
-def _finite(value: Any) -> Any:
-    """The same with NaN as None, which JSON has a word for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return value
 
 
 if __name__ == "__main__":

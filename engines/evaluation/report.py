@@ -94,9 +94,15 @@ def describe_spotting(figures: Figures) -> str:
             row["tp"],
             row["fp"],
             row["fn"],
-            *(bounded(row[name], row[f"{name}_interval"], 4) for name in ("precision", "recall", "f1")),
+            *(
+                bounded(row[name], row[f"{name}_interval"], 4)
+                for name in ("precision", "recall", "f1")
+            ),
             number(row["average_precision"], 4),
-            *(bounded(row[n], row[f"{n}_interval"]) for n in ("false_positives_per_min", "false_alarms_per_min")),
+            *(
+                bounded(row[n], row[f"{n}_interval"])
+                for n in ("false_positives_per_min", "false_alarms_per_min")
+            ),
         ]
         for row in rows
     ]

@@ -1,9 +1,10 @@
-"""Tables that read well in a terminal and as Markdown."""
+"""Figures for people, as tables in a terminal or in Markdown, and for programs, as JSON."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -37,6 +38,17 @@ def bounded(value: float, bounds: tuple[float, float], digits: int = 2) -> str:
     if math.isnan(bounds[0]):
         return number(value, digits)
     return f"{number(value, digits)} [{number(bounds[0], digits)}, {number(bounds[1], digits)}]"
+
+
+def json_ready(value: Any) -> Any:
+    """The same with NaN as None, which JSON has a word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(each) for each in value]
+    return value
 
 
 def _numeric(text: str) -> bool:
