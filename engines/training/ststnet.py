@@ -17,21 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from calibration.temperature import (
-    expected_calibration_error,
-    fit_temperature,
-    probabilities,
-)
+from calibration.temperature import probabilities
 from engines.errors import UserError
-from engines.evaluation.recognition import RecognitionScores, scores, subject_interval
 from engines.recognition.ststnet import recognizer as deployed
 from engines.recognition.ststnet.representation import PREPROCESSING, standardise
 from engines.runtime.onnx_runtime import OnnxRuntimeRunner
 from engines.training.composite3 import CLASSES, Composite3, load_composite3
+from engines.training.composite_report import (
+    CONFUSION,
+    DATA,
+    LIMITS,
+    card_values,
+    read_report,
+    summarise,
+    write_json,
+)
 from engines.training.export import build_model, fold_ensemble
 from engines.training.fitting import (
     Recipe,
@@ -43,7 +46,6 @@ from engines.training.fitting import (
 
 PROGRAM = "python -m engines.training.ststnet"
 VERSION = "1.0"
-DATASETS = ("composite", "smic", "casme2", "samm")
 DEPLOYED_FOLDER = Path(deployed.__file__).parent
 
 
@@ -76,23 +78,9 @@ def evaluate(data: Composite3, recipe: Recipe, seeds: Sequence[int]) -> dict[str
                     on_epoch=_progress(bar),
                 )
             )
-    logits = np.stack(runs)
-    ensemble = logits.mean(axis=0)
-    scaled = _nested_probabilities(ensemble, data)
     return {
-        "data_sha256": data.sha256,
-        "samples": len(data.labels),
-        "subjects": len(np.unique(data.subjects)),
+        **summarise(runs, seeds, data),
         "recipe": asdict(recipe),
-        "seeds": list(seeds),
-        "ensemble": _figures(ensemble, data),
-        "single": [
-            {"seed": seed, **_row(scores(data.labels, run.argmax(1), len(CLASSES)))}
-            for seed, run in zip(seeds, logits, strict=True)
-        ],
-        "temperature": fit_temperature(ensemble, data.labels),
-        "ece_uncalibrated": expected_calibration_error(probabilities(ensemble, 1.0), data.labels),
-        "ece_calibrated": expected_calibration_error(scaled, data.labels),
         "torch": torch.__version__,
     }
 
@@ -162,7 +150,7 @@ def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / deployed.MODEL_FILE).write_bytes(model)
-    _write_json(folder / deployed.MANIFEST_FILE, manifest.model_dump())
+    write_json(folder / deployed.MANIFEST_FILE, manifest.model_dump())
     card = model_card(report, commands)
     (folder / "model_card.md").write_text(card, "utf-8", newline="\n")
 
@@ -177,47 +165,11 @@ def model_card(report: dict[str, Any], commands: str) -> str:
     Returns:
         Markdown.
     """
-    rows = "\n".join(
-        f"| {name} | {f['samples']} | {f['subjects']} | "
-        + " | ".join(
-            f"{f[key]:.3f} [{f[key + '_interval'][0]:.3f}, {f[key + '_interval'][1]:.3f}]"
-            for key in ("uf1", "uar", "accuracy")
-        )
-        + " |"
-        for name, f in report["ensemble"].items()
-    )
-    confusion = "\n".join(
-        f"| {name} | " + " | ".join(str(count) for count in counts) + " |"
-        for name, counts in zip(CLASSES, report["ensemble"]["composite"]["confusion"], strict=True)
-    )
-    singles = [(row["uf1"], row["uar"]) for row in report["single"]]
-    uf1, uar = np.mean(singles, axis=0)
-    uf1_sd, uar_sd = np.std(singles, axis=0)
-    recipe = ", ".join(f"{key} {value}" for key, value in report["recipe"].items())
-    return _CARD.format(
-        rows=rows,
-        confusion=confusion,
-        columns=" | ".join(CLASSES),
-        single=f"UF1 {uf1:.3f} ± {uf1_sd:.3f}, UAR {uar:.3f} ± {uar_sd:.3f}",
-        seeds=", ".join(str(seed) for seed in report["seeds"]),
-        members=len(report["seeds"]),
-        recipe=recipe,
-        commands=commands,
-        **{
-            key: report[key]
-            for key in (
-                "samples",
-                "subjects",
-                "temperature",
-                "ece_uncalibrated",
-                "ece_calibrated",
-                "torch",
-            )
-        },
-    )
+    return _CARD.format(**card_values(report), commands=commands, torch=report["torch"])
 
 
-_CARD = """\
+_CARD = (
+    """\
 # Model card: STSTNet, {members} members
 
 Names the emotion of a facial expression whose onset and apex are known: negative, positive or
@@ -231,20 +183,15 @@ the temperature {temperature:.3f}, and softmax is taken, all inside one ONNX gra
 Input: TV-L1 flow from onset to apex as 28x28 cells of u, v and optical strain, standardised per
 picture; how a live face is brought there is in `docs/recognition.md`.
 
-## Data
-The composite of MEGC 2019 as flow pictures: SMIC, CASME II and SAMM, {samples} samples of
-{subjects} subjects, spontaneous micro-expressions of seated adults in three laboratories
-(Finland, China and the United Kingdom), filmed frontally at 100 or 200 fps in even light.
-*Negative* pools disgust, repression, anger, contempt, fear and sadness. The pictures come from
-the HTNet repository, which states no licence: they are used for training and evaluation only and
-are not part of Glint; only weights derived from them are.
-
+"""
+    + DATA
+    + """
 ## Protocol
 Leave one subject out, {subjects} folds, predictions pooled. Nothing is chosen on a test subject:
 epochs and recipe are the same for every fold, normalisation is per picture, class weights come
 from the training subjects. The recipe was fixed before any fold was evaluated, looking at the
-training loss alone. Seeds {seeds}.
-Recipe: {recipe}.
+training loss alone. Seeds {seed_list}.
+Recipe: {recipe_list}.
 The figures below are of the ensemble as shipped, trained anew for each fold; in brackets 95 %
 intervals of a bootstrap over subjects.
 
@@ -256,76 +203,18 @@ For comparison: the log that STSTNet's authors published gives UF1 0.735 and UAR
 composite under this protocol. One network instead of the ensemble, mean ± standard deviation over
 seeds: {single}.
 
-Confusion of the composite (truth in rows):
-
-| | {columns} |
-|---|---|---|---|
-{confusion}
-
-Expected calibration error (10 bins): {ece_uncalibrated:.3f} before temperature scaling,
-{ece_calibrated:.3f} after, each subject scaled by a temperature fitted on the others. The shipped
-temperature is fitted on all out-of-fold logits.
-
-## Limits
-- The probabilities hold for the mix of classes in the data (57 % negative). A laboratory with
-  another mix must reweight them.
-- There is no class "none of these" and no neutral class: a movement that is no expression (speech,
-  chewing, a blink that was not rejected) also gets an emotion.
-- The faces are of a few ethnic groups and ages; no figure exists for others.
-- Onset and apex were annotated by hand. With spotted ones, accuracy is lower by an unknown amount.
-- An observed movement is not a felt emotion. Not to be used to judge truthfulness, suitability,
-  health or intent of a person, nor for any decision about a person; EU law forbids inferring
-  emotions at work and in education.
-
+"""
+    + CONFUSION
+    + "\n"
+    + LIMITS
+    + """
 ## Made by
 ```
 {commands}
 ```
 with torch {torch}.
 """
-
-
-def _nested_probabilities(
-    logits: npt.NDArray[np.float32], data: Composite3
-) -> npt.NDArray[np.float64]:
-    """Probabilities of each subject under the temperature of all the others."""
-    scaled = np.empty(logits.shape)
-    for subject in np.unique(data.subjects):
-        own = data.subjects == subject
-        scaled[own] = probabilities(logits[own], fit_temperature(logits[~own], data.labels[~own]))
-    return scaled
-
-
-def _figures(logits: npt.NDArray[np.float32], data: Composite3) -> dict[str, dict[str, Any]]:
-    """Scores with intervals, of the composite and of each data set."""
-    predicted = logits.argmax(axis=1)
-    result = {}
-    for name in DATASETS:
-        chosen = np.flatnonzero((data.datasets == name) | (name == "composite"))
-        truth, guess, subjects = data.labels[chosen], predicted[chosen], data.subjects[chosen]
-        found = scores(truth, guess, len(CLASSES))
-        intervals = {
-            f"{key}_interval": subject_interval(_measure(key, truth, guess), subjects)
-            for key in ("uf1", "uar", "accuracy")
-        }
-        result[name] = {
-            "samples": len(chosen),
-            "subjects": len(np.unique(subjects)),
-            **_row(found),
-            **intervals,
-            "confusion": found.confusion.tolist(),
-        }
-    return result
-
-
-def _measure(
-    key: str, truth: npt.NDArray[np.int64], guess: npt.NDArray[np.intp]
-) -> Callable[[npt.NDArray[np.intp]], float]:
-    return lambda drawn: float(getattr(scores(truth[drawn], guess[drawn], len(CLASSES)), key))
-
-
-def _row(found: RecognitionScores) -> dict[str, float]:
-    return {"uf1": found.uf1, "uar": found.uar, "accuracy": found.accuracy}
+)
 
 
 def _progress(bar: tqdm[Any]) -> Callable[[float], None]:
@@ -334,11 +223,6 @@ def _progress(bar: tqdm[Any]) -> Callable[[float], None]:
         bar.update()
 
     return advance
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8", newline="\n")
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -408,23 +292,15 @@ def main(argv: Sequence[str]) -> int:
         data = load_composite3(arguments.data)
         if arguments.command == "loso":
             report = evaluate(data, Recipe(epochs=arguments.epochs), arguments.seeds)
-            _write_json(arguments.report, {**report, "command": command})
+            write_json(arguments.report, {**report, "command": command})
             print(json.dumps(report["ensemble"], indent=2))
         else:
-            report = _read_report(arguments.report)
+            report = read_report(arguments.report, PROGRAM)
             export(data, report, arguments.out, f"{report['command']}\n{command}")
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-def _read_report(path: Path) -> dict[str, Any]:
-    try:
-        report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {path}: make it with {PROGRAM} loso.") from error
-    return report
 
 
 if __name__ == "__main__":

@@ -100,17 +100,9 @@ class StstnetRecognizer:
             The most probable class and calibrated probabilities. A clip without any motion gives
             the network's answer to nothing; such an event never reaches recognition.
         """
-        flow = self._flow(
-            steady_face(clip, clip.onset)[WINDOW], steady_face(clip, clip.apex)[WINDOW]
-        )
-        planes = standardise(flow_picture(flow)[np.newaxis])
+        planes = event_planes(clip, self._flow)
         output = self._graph.run({INPUT_NAME: planes})[OUTPUT_NAME]
-        probabilities = output[0].astype(np.float64)
-        probabilities /= probabilities.sum()
-        return Recognition(
-            emotion=self.classes[int(probabilities.argmax())],
-            probabilities=dict(zip(self.classes, probabilities.tolist(), strict=True)),
-        )
+        return as_recognition(self.classes, output[0])
 
     def close(self) -> None:
         """Close the network."""
@@ -139,3 +131,32 @@ def steady_face(clip: EventClip, position: int) -> npt.NDArray[np.float32]:
     near = np.abs(clip.times_s - clip.times_s[position]) <= STEADY_S
     mean: npt.NDArray[np.float32] = clip.faces[near].mean(axis=0, dtype=np.float32)
     return mean
+
+
+def event_planes(clip: EventClip, flow: TvL1Flow) -> npt.NDArray[np.float32]:
+    """The standardised onset→apex flow picture of an event.
+
+    Args:
+        clip: The event's aligned faces.
+        flow: The optical flow.
+
+    Returns:
+        (1, 3, 28, 28) float32.
+    """
+    onset, apex = (steady_face(clip, position)[WINDOW] for position in (clip.onset, clip.apex))
+    return standardise(flow_picture(flow(onset, apex))[np.newaxis])
+
+
+def as_recognition(classes: tuple[str, ...], shares: npt.NDArray[np.float32]) -> Recognition:
+    """Name the most probable class.
+
+    Args:
+        classes: Names of the classes.
+        shares: (C,) probabilities, of a sum that is 1 but for rounding.
+    """
+    probabilities = shares.astype(np.float64)
+    probabilities /= probabilities.sum()
+    return Recognition(
+        emotion=classes[int(probabilities.argmax())],
+        probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
+    )
