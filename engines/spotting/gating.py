@@ -7,6 +7,8 @@ of a macro-expression does not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,6 +49,16 @@ class GateConfig(BaseModel):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Movement:
+    """What the face did during an event, in inter-ocular distances."""
+
+    peak: npt.NDArray[np.float32]  # (R, 2) displacement from the onset where it is largest
+    left: npt.NDArray[np.float32]  # (R, 2) displacement from the onset now
+    lids: float  # how far both lids went down
+    head_speed: float  # IOD/s
+
+
 class EventGate:
     """Remembers region motion and judges closed events by it.
 
@@ -76,33 +88,51 @@ class EventGate:
             sample.time_s, sample.index, self._smooth.push(sample.time_s, self._sample)
         )
 
+    def regions(self, event: Event) -> tuple[str, ...]:
+        """Regions that moved at least half as far as the one that moved most, six at most."""
+        found = self._movement(event)
+        if found is None:
+            return ()
+        far = np.square(found.peak).sum(axis=1)
+        order = np.argsort(-far)[:6]
+        return tuple(REGION_NAMES[i] for i in order if far[i] >= 0.25 * far[order[0]] > 0)
+
     def objection(self, event: Event) -> str | None:
         """Why a closed event is no micro-expression; None when nothing speaks against it."""
+        config = self.config
         assert event.offset_s is not None
-        if event.offset_s - event.onset_s > self.config.micro_s:
+        if event.offset_s - event.onset_s > config.micro_s:
             return "too_long"
-        delay_s = self._smooth.delay_s
-        times, _, samples = self._history.since(event.onset_s + delay_s - self.config.blink_lead_s)
-        if len(times) < 2:
+        found = self._movement(event)
+        if found is None:
             return None
-        onset = int(np.searchsorted(times, event.onset_s + delay_s - 1e-6))
-        offset = int(np.searchsorted(times, event.offset_s + delay_s + 1e-6))
-        during = slice(min(onset, len(times) - 1), max(offset, onset + 1))
-        if float(samples[during, _R + 2, 0].max()) > self.config.max_head_speed:
+        if found.head_speed > config.max_head_speed:
             return "head_motion"
-        moved = samples[:, :_R] - samples[during.start, :_R]
-        energy = np.square(moved).sum(axis=(1, 2))
-        peak = during.start + int(energy[during].argmax())
-        lids = samples[during, _R : _R + 2, 1].mean(axis=1) - samples[0, _R : _R + 2, 1].mean()
-        if lids.max() > self.config.blink_iod and self._around_eyes(moved[peak]):
+        energy = np.square(found.peak).sum(axis=1)
+        away = float(energy[~_AROUND_EYES].sum())
+        if found.lids > config.blink_iod and away < config.blink_share * float(energy.sum()):
             return "blink"
-        left = float((moved[-1] * moved[peak]).sum())
-        if left > self.config.return_share * float(energy[peak]):
+        if float((found.left * found.peak).sum()) > config.return_share * float(energy.sum()):
             return "no_return"
         return None
 
-    def _around_eyes(self, moved: npt.NDArray[np.float32]) -> bool:
-        """Whether too little moves but what moves in a blink."""
-        energy = np.square(moved).sum(axis=1)
-        away = float(energy[~_AROUND_EYES].sum())
-        return away < self.config.blink_share * float(energy.sum())
+    def _movement(self, event: Event) -> _Movement | None:
+        """How the face moved during an event; None where too little is remembered of it."""
+        delay_s = self._smooth.delay_s
+        times, _, samples = self._history.since(event.onset_s + delay_s - self.config.blink_lead_s)
+        first = int(np.searchsorted(times, event.onset_s + delay_s - 1e-6))
+        if first >= len(times):
+            return None
+        last = len(times)
+        if event.offset_s is not None:
+            last = max(first + 1, int(np.searchsorted(times, event.offset_s + delay_s + 1e-6)))
+        during = samples[first:last]
+        moved = during[:, :_R] - during[0, :_R]
+        peak = int(np.square(moved).sum(axis=(1, 2)).argmax())
+        lids = during[:, _R : _R + 2, 1].mean(axis=1) - samples[0, _R : _R + 2, 1].mean()
+        return _Movement(
+            peak=moved[peak],
+            left=samples[-1, :_R] - during[0, :_R],
+            lids=float(lids.max()),
+            head_speed=float(during[:, _R + 2, 0].max()),
+        )

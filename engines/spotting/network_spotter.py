@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from engines.events import Event, EventState
-from engines.motion.canonical import REGION_NAMES
 from engines.motion.planes import PLANES_SIZE, PREPROCESSING, SPAN_S, composite_planes
 from engines.network_files import INPUT_NAME, NetworkManifest, open_network
 from engines.spotting.base import MotionSample, SpotterOutput
@@ -66,10 +65,8 @@ class ScoreJudge:
         """Take the score of the next frame; NaN where there is none."""
         if not sample.valid or sample.restart:
             self._gate.reset()
-        regions: tuple[str, ...] = ()
         if sample.valid:
             self._gate.push(sample)
-            regions = _strongest(sample)
         output = self.decision.push(
             sample.index,
             sample.time_s,
@@ -77,7 +74,6 @@ class ScoreJudge:
             gap_before=sample.gap_before,
             valid=sample.valid,
             restart=sample.restart,
-            regions=regions,
         )
         return replace(output, events=self._judged(output.events)) if output.events else output
 
@@ -89,11 +85,13 @@ class ScoreJudge:
         return tuple(map(self._judge, events))
 
     def _judge(self, event: Event) -> Event:
+        if event.state is EventState.CONFIRMED:
+            return replace(event, regions=self._gate.regions(event))
         if event.state is not EventState.CLOSED:
             return event
         objection = self._gate.objection(event)
         if objection is None:
-            return event
+            return replace(event, regions=self._gate.regions(event))
         return replace(
             event,
             state=EventState.WITHDRAWN,
@@ -170,10 +168,3 @@ class NetworkSpotter:
     def close(self) -> None:
         """Close the network."""
         self._graph.close()
-
-
-def _strongest(sample: MotionSample) -> tuple[str, ...]:
-    """Regions that move at least half as much as the fastest, fastest first, six at most."""
-    speed = np.square(sample.velocity).sum(axis=1)
-    order = np.argsort(-speed)[:6]
-    return tuple(REGION_NAMES[i] for i in order if speed[i] >= 0.25 * speed[order[0]] > 0)

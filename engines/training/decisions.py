@@ -17,21 +17,21 @@ from engines.training.streaming import ScoredClip, decide
 
 CANDIDATES: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
-        "threshold_factor": (3.0, 4.0, 6.0, 8.0, 11.0, 15.0, 20.0, 30.0),
-        "smooth_s": (0.03, 0.06, 0.1, 0.15, 0.2),
+        "min_spread": (0.01, 0.02, 0.04, 0.08, 0.16, 0.32),
+        "threshold_factor": (3.0, 4.0, 6.0, 8.0, 12.0),
+        "smooth_s": (0.05, 0.1, 0.15, 0.2),
         "fall_to": (0.2, 0.35, 0.5, 0.65),
-        "hold_s": (0.03, 0.06, 0.1),
-        "look_ahead_s": (0.06, 0.1, 0.15),
-        "min_spread": (0.0, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32),
-        "return_share": (0.4, 0.6, 0.8, 10.0),
+        "hold_s": (0.05, 0.1),
+        "look_ahead_s": (0.1, 0.15),
+        "return_share": (0.5, 0.8, 10.0),
         "blink_share": (0.0, 0.5),
     }
 )
 """What each constant is chosen from; a return share of 10 asks for no return."""
 
 _START: Mapping[str, Any] = MappingProxyType(
-    {"threshold_factor": 6.0, "smooth_s": 0.06, "fall_to": 0.35, "hold_s": 0.06,
-     "look_ahead_s": 0.1, "return_share": 0.6, "blink_share": 0.5}
+    {"threshold_factor": 4.0, "smooth_s": 0.1, "fall_to": 0.35, "hold_s": 0.1,
+     "look_ahead_s": 0.1, "min_spread": 0.04, "return_share": 0.8, "blink_share": 0.5}
 )  # fmt: skip
 _ROUNDS = 2
 
