@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
 
 from tqdm import tqdm
 

@@ -11,14 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from engines.events import EventKind
 from engines.runtime.registry import BACKENDS
 from streamer.calibrated import use_calibration
 from streamer.config import GlintConfig, read_toml
 from streamer.errors import ConfigError
-from streamer.process import MISTAKE, run_command
+from streamer.process import MISTAKE, CommandParser, run_command
+from streamer.review.cli import COMMANDS
+from streamer.review.cli import main as run_review
 from streamer.sinks.base import SessionInfo, SessionMetrics, Sink
 from streamer.sinks.progress import ProgressSink
 from streamer.sinks.session_folder import SessionFolderSink
@@ -43,6 +45,9 @@ examples:
   run_live.py --source frames/ --fps 200 --headless --session out
   run_live.py --source rtsp://camera.lab/stream       a network camera
 
+commands on finished sessions and archives, each with its own --help:
+{commands}
+
 Ctrl-C ends the session in order, with everything written. Exit code 0: done; 2: something that
 you can mend, said in one sentence; 1: a fault in the program.
 
@@ -54,11 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: Options; those of the process when None.
+        arguments: Options, or a command on finished sessions with its own; those of the process
+            when None.
 
     Returns:
         0 done, 2 a user's mistake, 1 a fault.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COMMANDS:
+        return run_review(arguments)
     try:
         options = _parser().parse_args(arguments)
     except ConfigError as error:
@@ -81,17 +90,14 @@ def _run(options: argparse.Namespace) -> None:
 # -- options ---------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message[:1].upper()}{message[1:]}: --help lists the options.")
-
-
 def _parser() -> argparse.ArgumentParser:
     default = GlintConfig.from_tree({})
-    parser = _Parser(
+    parser = CommandParser(
         prog="run_live.py",
         description=_DESCRIPTION,
-        epilog=_EPILOG,
+        epilog=_EPILOG.format(
+            commands="\n".join(f"  run_live.py {name:<8}{what}" for name, what in COMMANDS.items())
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -182,6 +188,12 @@ def _parser() -> argparse.ArgumentParser:
         "(default: nothing is written)",
     )
     output.add_argument(
+        "--subject",
+        metavar="ID",
+        help="pseudonym of the person, never a name: it goes into session.json, and "
+        "run_live.py purge --subject ID deletes the sessions that bear it",
+    )
+    output.add_argument(
         "--record",
         action="store_true",
         default=None,
@@ -263,6 +275,7 @@ def configuration(options: argparse.Namespace) -> GlintConfig:
         "recognizer": options.recognizer,
         "backend": options.backend,
         "calibration": options.calibration,
+        "subject": options.subject,
         "recording": {"enabled": options.record},
         "outputs": {"lsl": options.lsl, "json_lines": options.json_lines},
     }

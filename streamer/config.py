@@ -140,6 +140,9 @@ class GlintConfig(Section):
         "auto", description="What runs the engines' networks; auto: a verified plan, or ONNX."
     )
     flow_spotter: FlowSpotterConfig = FlowSpotterConfig()
+    subject: Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")] | None = Field(
+        None, description="Pseudonym of the person; letters, digits, _, . and -."
+    )
     calibration: Path | None = Field(
         None, description="Calibration file of this rig and subject; its threshold is used."
     )

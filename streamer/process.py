@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -10,12 +11,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from streamer.errors import UserError
+from streamer.errors import ConfigError, UserError
 
 DONE, FAULT, MISTAKE = 0, 1, 2
 """Exit codes: done, a fault in the program, something that the user can mend."""
 
 _STDERR = 2
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that reports a mistake instead of ending the program.
+
+    Raises:
+        ConfigError: An option is unknown or wrong.
+    """
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake."""
+        raise ConfigError(f"{message[:1].upper()}{message[1:]}: --help lists the options.")
 
 
 def run_command(work: Callable[[], None], log_level: str) -> int:

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FILES = [f"requirements{extra}.txt" for extra in ("", "-gpu", "-lab", "-train", "-dev")]
+FILES = [f"requirements{extra}.txt" for extra in ("", "-gpu", "-lab", "-export", "-train", "-dev")]
 PYTHONS = ("3.10", "3.11", "3.12")
 
 

@@ -63,6 +63,13 @@ class Session:
         return source
 
     @property
+    def video(self) -> str:
+        """Name of what was analysed, as an annotator knows it."""
+        if self.source["kind"] in ("video", "folder"):
+            return Path(str(self.source["name"])).stem
+        return self.name
+
+    @property
     def end_state(self) -> str:
         """`running`, `finished`, `interrupted` or `failed`."""
         return str(self.document["end_state"])

@@ -180,6 +180,7 @@ class SessionFolderSink:
         source = session.source
         document = {
             "version": session.version,
+            "subject": session.configuration.get("subject"),
             "source": {
                 "name": source.name,
                 "kind": source.kind,

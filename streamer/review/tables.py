@@ -1,0 +1,108 @@
+"""A session as tables: OpenFace's columns, and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from streamer.errors import SessionError
+from streamer.review.annotations import ReviewedEvent
+from streamer.review.session_reader import Session, read_frames
+from streamer.sinks.documents import event_document
+
+_OPENFACE = frozenset({"frame", "face_id", "timestamp", "confidence", "success"})
+_WHOLE = frozenset({"frame", "face_id"})
+
+
+def write_openface(path: Path, session: Session) -> None:
+    """Write the frames as OpenFace 2 does.
+
+    Its columns keep their names, and frames count from 1. What OpenFace does not measure is named
+    `glint_…`: score, threshold and the motion of each region, and `glint_event`, the number of the
+    event that the frame belongs to, 0 for none. Where OpenFace writes 0 without a face, the cell is
+    empty.
+
+    Raises:
+        SessionError: The frames cannot be read.
+        OSError: The file cannot be written.
+    """
+    events = _event_at(session.kept())
+    with (
+        (session.path / "frames.csv").open(encoding="utf-8", newline="") as source,
+        path.open("w", encoding="utf-8", newline="") as target,
+    ):
+        # A torn last line has no end.
+        rows = csv.reader(line for line in source if line.endswith("\n"))
+        names = next(rows, [])
+        if names[:1] != ["frame"]:
+            raise SessionError(f"{source.name} holds no frames: the session broke off too early.")
+        writer = csv.writer(target)
+        known = [name in _OPENFACE or name.startswith("pose_") for name in names]
+        own = [
+            name if is_known else f"glint_{name}"
+            for name, is_known in zip(names, known, strict=True)
+        ]
+        writer.writerow([*own, "glint_event"])
+        for frame, *rest in rows:
+            writer.writerow([int(frame) + 1, *rest, events.get(int(frame), 0)])
+
+
+def write_parquet(frames_path: Path, events_path: Path, session: Session) -> None:
+    """Write frames and events; `session.json` goes into both files' metadata.
+
+    The events hold those that were rejected too, with their `verdict`.
+
+    Raises:
+        SessionError: Polars is not installed, or the frames cannot be read.
+        OSError: A file cannot be written.
+    """
+    try:
+        import polars as pl  # noqa: PLC0415 - optional, and 40 MB
+    except ModuleNotFoundError as error:
+        raise SessionError(
+            'Parquet needs Polars, which is not installed: pip install -e ".[export]".'
+        ) from error
+    about = {"glint_session": json.dumps(session.document, ensure_ascii=False)}
+    frames = read_frames(session.path)
+    whole = {name: pl.Int64 for name in _WHOLE} | {"success": pl.Boolean}
+    table = pl.DataFrame({name: frames[name] for name in frames.names}).select(
+        pl.col(name).fill_nan(None).cast(whole.get(name, pl.Float64)) for name in frames.names
+    )
+    table.write_parquet(frames_path, metadata=about)
+    rows = [_row(reviewed) for reviewed in session.reviewed()]
+    groups = (
+        (pl.Int64, ("id", "onset_frame", "apex_frame", "offset_frame")),
+        (pl.Float64, ("onset_s", "apex_s", "offset_s", "decided_s", "score")),
+        (pl.String, ("kind", "emotion", "found_emotion", "verdict", "spotter", "recognizer")),
+        (pl.List(pl.String), ("regions", "quality", "notes", "reviewers")),
+        (pl.Float64, sorted({name for row in rows for name in row if name.startswith("p_")})),
+    )
+    # Said, not inferred: a session without an event has the same columns.
+    types = {name: kind for kind, names in groups for name in names}
+    pl.DataFrame(rows, schema=types).write_parquet(events_path, metadata=about)
+
+
+def _event_at(events: Iterable[ReviewedEvent]) -> dict[int, int]:
+    """Frame to the number of its event."""
+    return {
+        frame: each.event.id
+        for each in events
+        if each.event.offset_frame is not None
+        for frame in range(each.event.onset_frame, each.event.offset_frame + 1)
+    }
+
+
+def _row(reviewed: ReviewedEvent) -> dict[str, Any]:
+    document = event_document(reviewed.event)
+    probabilities = document.pop("probabilities") or {}
+    return {
+        **document,
+        **{f"p_{name}": value for name, value in probabilities.items()},
+        "found_emotion": reviewed.found_emotion,
+        "verdict": reviewed.verdict,
+        "notes": reviewed.notes,
+        "reviewers": reviewed.reviewers,
+    }
