@@ -43,6 +43,7 @@ from streamer.version import VERSION
 
 logger = logging.getLogger(__name__)
 
+_ZERO_S = 1.0  # frames from which the host time of stream time 0 is taken
 _FILE_BUDGET_S = 0.1  # a file waits, so a deep ring would only delay its end
 _RECORDER_LIMIT_S = 5.0
 
@@ -113,6 +114,7 @@ class Pipeline:
         self._rate = RateMeter()
         self._usage = ProcessUsage()
         self._captured = 0
+        self._zero_host_s: float | None = None
         self._analysed = 0
         self._notes: tuple[str, ...] = ()
         self._closed = False
@@ -329,6 +331,7 @@ class Pipeline:
     def _capture(self) -> None:
         """Read the source into the first ring."""
         reading = self._clocks.stage("capture")
+        live = self._info is not None and self._info.live
         try:
             while not self._stop.is_set():
                 picture = self._frames.claim()
@@ -342,6 +345,9 @@ class Pipeline:
                 if frame.gap_before:
                     self._losses.add(frame.gap_cause or "source_gap", frame.gap_before)
                 self._captured += 1
+                if live and frame.time_s < _ZERO_S:
+                    zero_s = frame.host_s - frame.time_s
+                    self._zero_host_s = min(zero_s, self._zero_host_s or zero_s)
                 self._rate.frame(frame.time_s, frame.gap_before)
                 self._frames.publish(frame, None)
         except SourceInterrupted:
@@ -530,6 +536,7 @@ class Pipeline:
             end_state=end_state,
             notes=tuple(notes),
             source_counters=dict(getattr(self._source, "counters", {})),
+            zero_host_s=self._zero_host_s,
             recording=None if self._recorder is None else self._recorder.status,
         )
 

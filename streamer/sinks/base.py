@@ -96,6 +96,9 @@ class SessionMetrics:
         end_state: `running`, `finished`, `interrupted` or `failed`.
         notes: Fallbacks and warnings that a reader must know of.
         source_counters: What went wrong at the source without costing a frame, by name.
+        zero_host_s: `time.perf_counter()` at stream time 0, after the frame of the first second
+            that came with the least delay; puts sessions of one process on one clock. None for
+            a file and before the first frame.
         recording: How the recording goes; None when nothing is recorded.
     """
 
@@ -111,6 +114,7 @@ class SessionMetrics:
     end_state: str
     notes: tuple[str, ...] = field(default=())
     source_counters: Mapping[str, int] = field(default_factory=dict)
+    zero_host_s: float | None = None
     recording: RecordingStatus | None = None
 
 

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,7 @@ class SessionFolderSink:
             "analysed": metrics.analysed,
             "lost": metrics.lost,
             "source": metrics.source_counters,
+            "zero": _zero(metrics.zero_host_s),
             "fps": {"asked": metrics.fps_asked, "measured": metrics.fps_measured},
             "latency_ms": {
                 stage: {name: round(ms, 3) for name, ms in figures.items()}
@@ -221,6 +223,14 @@ class SessionFolderSink:
         if metrics.recording is not None:
             document["recording"] = asdict(metrics.recording)
         _replace(self.path / "metrics.json", document)
+
+
+def _zero(host_s: float | None) -> dict[str, Any] | None:
+    """Stream time 0 on the clock that the sessions of a process share, and in UTC."""
+    if host_s is None:
+        return None
+    moment = datetime.now(timezone.utc) - timedelta(seconds=time.perf_counter() - host_s)
+    return {"host_s": round(host_s, 6), "utc": moment.isoformat(timespec="microseconds")}
 
 
 def _row(record: FrameRecord) -> str:

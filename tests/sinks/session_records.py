@@ -79,4 +79,5 @@ METRICS = SessionMetrics(
     end_state="finished",
     notes=("the index is damaged", "no recogniser ran"),
     source_counters={"stalls": 1},
+    zero_host_s=12.5,
 )

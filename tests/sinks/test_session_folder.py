@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def test_session_json_tells_what_ran_from_the_start_to_the_end(sink, folder):
     started = read_json(folder / "session.json")
     assert started == {
         "version": "0.1.0",
+        "subject": None,
         "source": {
             "name": "clip.mp4",
             "kind": "video",
@@ -196,7 +198,11 @@ def test_metrics_json_during_and_after_the_session(sink, folder):
     during = read_json(folder / "metrics.json")
     assert (during["captured"], during["lost"]) == (10, {})
     sink.close(METRICS)
-    assert read_json(folder / "metrics.json") == {
+    metrics = read_json(folder / "metrics.json")
+    zero = metrics.pop("zero")
+    assert zero["host_s"] == 12.5
+    assert datetime.fromisoformat(zero["utc"]).tzinfo is not None
+    assert metrics == {
         "captured": 400,
         "analysed": 398,
         "lost": {"capture_ring_full": 2},
