@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.headless:
         _run_headless(config, options.session)
     else:
-        _run_dashboard(config, options.session)
+        _run_dashboard(config, options.session, options.auth)
 
 
 # -- options ---------------------------------------------------------------------------------
@@ -219,8 +219,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     output.add_argument(
         "--host",
-        help="address of the dashboard; any but this machine's own needs a login in the "
-        f"environment variable GLINT_LOGIN=user:password (default: {default.dashboard.host})",
+        help="address of the dashboard; any but this machine's own needs a login "
+        f"(default: {default.dashboard.host})",
+    )
+    output.add_argument(
+        "--auth",
+        metavar="USER:PASSWORD",
+        help="login that every route of the dashboard asks for; the environment variable "
+        "GLINT_LOGIN does the same and does not show in the list of processes",
     )
     output.add_argument(
         "--port",
@@ -327,25 +333,28 @@ def _run_headless(config: GlintConfig, folder: Path | None) -> None:
         print(summary, file=sys.stderr if config.outputs.json_lines else sys.stdout)
 
 
-def _run_dashboard(config: GlintConfig, folder: Path | None) -> None:
+def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -> None:
     from streamer.dashboard.access import check_bind  # noqa: PLC0415
 
     dashboard = config.dashboard
-    login = _login()
+    login = _login(auth)
     check_bind(dashboard.host, login)
 
     from streamer.dashboard.app import DashboardServer  # noqa: PLC0415
+    from streamer.dashboard.event_socket import EventSocket  # noqa: PLC0415
     from streamer.dashboard.live_session import LiveSession  # noqa: PLC0415
     from streamer.dashboard.sink import DashboardSink  # noqa: PLC0415
 
     folders = _folders(folder)
-    view = DashboardSink()
+    view, events = DashboardSink(), EventSocket()
     session = LiveSession(
         lambda sinks: _pipeline(config, sinks, next(folders)),
-        [view],
+        [view, events],
         use_calibration(config)[0].flow_spotter.threshold_factor,
     )
-    server = DashboardServer(session, view, host=dashboard.host, port=dashboard.port, auth=login)
+    server = DashboardServer(
+        session, view, host=dashboard.host, port=dashboard.port, auth=login, events=events
+    )
     try:
         with suppress(KeyboardInterrupt):
             # The page first: loading it would hold up a camera that is already delivering.
@@ -397,13 +406,14 @@ def _folders(first: Path | None) -> Iterator[Path | None]:
         yield None if first is None else first.with_name(f"{first.name}-{number}")
 
 
-def _login() -> tuple[str, str] | None:
-    login = os.environ.get("GLINT_LOGIN")
+def _login(auth: str | None) -> tuple[str, str] | None:
+    login = os.environ.get("GLINT_LOGIN") if auth is None else auth
     if login is None:
         return None
     user, colon, password = login.partition(":")
     if not colon:
-        raise ConfigError("GLINT_LOGIN holds no login: set it to user:password.")
+        where = "GLINT_LOGIN" if auth is None else "--auth"
+        raise ConfigError(f"{where} holds no login: give it as USER:PASSWORD.")
     return user, password
 
 

@@ -7,6 +7,7 @@ import base64
 import binascii
 import ipaddress
 import secrets
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
@@ -32,7 +33,7 @@ def check_bind(host: str, auth: Credentials | None) -> None:
     if auth is None and not is_loopback(host):
         raise ConfigError(
             f"The dashboard shows a person's face, so on {host or 'every address'} it needs a "
-            "login; set GLINT_LOGIN=user:password, or bind it to 127.0.0.1."
+            "login; give --auth USER:PASSWORD or set GLINT_LOGIN, or bind it to 127.0.0.1."
         )
 
 
@@ -77,7 +78,7 @@ class AccessGuard:
             refusal = PlainTextResponse(
                 "Open the dashboard by the address that Glint printed.", status_code=403
             )
-        elif _from_another_site(headers):
+        elif _from_another_site(headers) or _by_another_site(scope, headers):
             refusal = PlainTextResponse("Open the dashboard in a tab of its own.", status_code=403)
         if refusal is None:
             await self._app(scope, receive, send)
@@ -100,6 +101,17 @@ def _host_name(headers: Headers) -> str:
     host = headers.get("host", "")
     name = host[1 : host.find("]")] if host.startswith("[") else host.rsplit(":", 1)[0]
     return name.lower()
+
+
+def _by_another_site(scope: Scope, headers: Headers) -> bool:
+    """Return whether a page of another site operates the dashboard or listens to it.
+
+    A browser lets any page open a WebSocket to any address and says only who asked.
+    """
+    origin = headers.get("origin")
+    if origin is None or (scope["type"] == "http" and scope["method"] in ("GET", "HEAD")):
+        return False
+    return urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
 
 
 def _from_another_site(headers: Headers) -> bool:

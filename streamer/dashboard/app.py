@@ -7,17 +7,19 @@ import socket
 import threading
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
 
 from streamer.dashboard.access import AccessGuard, Credentials, check_bind
 from streamer.dashboard.control import SessionControl
+from streamer.dashboard.event_socket import EventSocket
 from streamer.dashboard.live_picture import LivePicture
 from streamer.dashboard.mjpeg import MEDIA_TYPE, MjpegBroadcaster
 from streamer.dashboard.sink import DashboardSink
 from streamer.errors import ConfigError
 
 STREAM_PATH = "/stream.mjpg"
+EVENTS_PATH = "/events"
 
 _STARTUP_S = 30.0
 
@@ -27,8 +29,9 @@ def create_app(
     sink: DashboardSink,
     auth: Credentials | None = None,
     refresh_s: float = 0.5,
+    events: EventSocket | None = None,
 ) -> FastAPI:
-    """Build the application: the page at `/`, the live picture at `/stream.mjpg`.
+    """Build the application: the page at `/`, the picture at `/stream.mjpg`, events at `/events`.
 
     The application reads snapshots only; whoever watches, or stops watching, changes nothing in
     the session. `app.state.broadcaster` must be closed when the application is done with.
@@ -38,6 +41,7 @@ def create_app(
         sink: The sink that is told of every frame and event of that session.
         auth: User and password that every route asks for; None serves this machine only.
         refresh_s: Interval of the page's figures, in seconds.
+        events: The sink whose events are sent over the WebSocket; None offers none.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     import gradio as gr  # noqa: PLC0415 - seconds to import, and only now kept offline
@@ -53,6 +57,12 @@ def create_app(
         return StreamingResponse(
             broadcaster.stream(), media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"}
         )
+
+    if events is not None:
+
+        @app.websocket(EVENTS_PATH)
+        async def listen(socket: WebSocket) -> None:
+            await events.serve(socket)
 
     page = build_page(control, sink, STREAM_PATH, refresh_s)
     gr.mount_gradio_app(app, page, path="/", **page_options())
@@ -70,6 +80,7 @@ class DashboardServer:
         port: Port; 0 takes a free one.
         auth: User and password.
         refresh_s: Interval of the page's figures, in seconds.
+        events: The sink whose events are sent over the WebSocket; None offers none.
     """
 
     def __init__(
@@ -81,12 +92,14 @@ class DashboardServer:
         port: int = 7860,
         auth: Credentials | None = None,
         refresh_s: float = 0.5,
+        events: EventSocket | None = None,
     ) -> None:
         check_bind(host, auth)
         self._control, self._sink = control, sink
         self._host, self._port = host, port
         self._auth = auth
         self._refresh_s = refresh_s
+        self._events = events
         self._app: FastAPI | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -102,7 +115,9 @@ class DashboardServer:
         """
         listener = _bind(self._host, self._port)
         try:
-            self._app = create_app(self._control, self._sink, self._auth, self._refresh_s)
+            self._app = create_app(
+                self._control, self._sink, self._auth, self._refresh_s, self._events
+            )
             config = uvicorn.Config(
                 self._app, log_level="warning", access_log=False, timeout_graceful_shutdown=1
             )
@@ -124,6 +139,8 @@ class DashboardServer:
         """End every connection and the server, within a second. Idempotent."""
         if self._app is not None:
             self._app.state.broadcaster.close()
+        if self._events is not None:
+            self._events.hang_up()
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:

@@ -1,0 +1,162 @@
+"""Events over the dashboard's WebSocket, through the real server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    CloseConnection,
+    RejectConnection,
+    Request,
+    TextMessage,
+)
+
+from engines.events import EventState
+from streamer.dashboard.app import EVENTS_PATH, DashboardServer
+from streamer.dashboard.event_socket import EventSocket
+from streamer.sinks.base import Sink
+from tests.sinks.session_records import EVENT
+
+AUTH = ("lab", "secret")
+
+
+class Client:
+    """A WebSocket client as small as it gets."""
+
+    def __init__(self, url: str, **headers: str) -> None:
+        host = url.removeprefix("http://")
+        self._socket = socket.create_connection(tuple(host.split(":")), timeout=10)
+        self._connection = WSConnection(ConnectionType.CLIENT)
+        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+        request = Request(host=host, target=EVENTS_PATH, extra_headers=fields)
+        self._socket.sendall(self._connection.send(request))
+        self.answer = self.next()
+
+    def next(self) -> object:
+        """The next thing that the server says, text as JSON; None when it has hung up."""
+        text = ""
+        while True:
+            for event in self._connection.events():
+                if not isinstance(event, TextMessage):
+                    return event
+                text += event.data
+                if event.message_finished:
+                    return json.loads(text)
+            data = self._socket.recv(65536)
+            if not data:
+                return None
+            self._connection.receive_data(data)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+Connect = Callable[..., Client]
+
+
+@pytest.fixture
+def events() -> EventSocket:
+    return EventSocket()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    clients: list[Client] = []
+
+    def to(url: str, **headers: str) -> Client:
+        clients.append(Client(url, **headers))
+        return clients[-1]
+
+    yield to
+    for client in clients:
+        client.close()
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_every_client_receives_every_state(
+    events: EventSocket, serve: Callable[..., DashboardServer], connect: Connect
+) -> None:
+    assert isinstance(events, Sink)
+    url = serve(events=events).start()
+    clients = [connect(url), connect(url)]
+    assert all(isinstance(client.answer, AcceptConnection) for client in clients)
+    for state in EventState:
+        events.on_event(replace(EVENT, state=state))
+    for client in clients:
+        told = [client.next() for _ in EventState]
+        assert [line["state"] for line in told] == [state.value for state in EventState]  # type: ignore[index]
+        assert told[0]["regions"] == ["left_mouth_corner", "right_mouth_corner"]  # type: ignore[index]
+
+
+def test_a_client_that_left_is_forgotten(
+    events: EventSocket, serve: Callable[..., DashboardServer], connect: Connect
+) -> None:
+    url = serve(events=events).start()
+    gone, stays = connect(url), connect(url)
+    gone.close()
+    events.on_event(EVENT)
+    assert stays.next()["id"] == EVENT.id  # type: ignore[index]
+
+
+def test_a_client_that_does_not_read_is_sent_away(
+    events: EventSocket, serve: Callable[..., DashboardServer], connect: Connect
+) -> None:
+    url = serve(events=events).start()
+    client = connect(url)
+    for number in range(20_000):
+        events.on_event(replace(EVENT, id=number))
+    received = 0
+    while isinstance(line := client.next(), dict):
+        assert line["id"] == received
+        received += 1
+    assert line is None or isinstance(line, CloseConnection)
+    assert received < 20_000
+
+
+def test_the_server_ends_its_connections(
+    events: EventSocket, serve: Callable[..., DashboardServer], connect: Connect
+) -> None:
+    server = serve(events=events)
+    client = connect(server.start())
+    server.stop()
+    ending = client.next()
+    assert ending is None or isinstance(ending, CloseConnection)
+    events.on_event(EVENT)  # nobody is there, nothing fails
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": basic("lab", "wrong")}, 401),
+        ({"Authorization": basic(*AUTH), "Origin": "http://evil.example"}, 403),
+    ],
+)
+def test_events_need_the_login_and_no_other_site(
+    events: EventSocket,
+    serve: Callable[..., DashboardServer],
+    connect: Connect,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    client = connect(serve(events=events, auth=AUTH).start(), **headers)
+    assert isinstance(client.answer, RejectConnection)
+    assert client.answer.status_code == status
+
+
+def test_the_login_and_the_own_page_may_listen(
+    events: EventSocket, serve: Callable[..., DashboardServer], connect: Connect
+) -> None:
+    url = serve(events=events, auth=AUTH).start()
+    client = connect(url, Authorization=basic(*AUTH), Origin=url)
+    assert isinstance(client.answer, AcceptConnection)
