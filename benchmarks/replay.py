@@ -19,6 +19,7 @@ import engines.synthesis
 import streamer.alignment
 import streamer.sources.demo
 from benchmarks.headless import FrameCurves
+from engines.errors import UserError
 from engines.events import Event
 from engines.motion.canonical import FACE_SIZE
 from engines.motion.meter import MotionMeter
@@ -113,7 +114,16 @@ def record_motion(config: GlintConfig, source: FrameSource) -> RecordedMotion:
 
 
 def replay(motion: RecordedMotion, spotter: Spotter) -> tuple[tuple[Event, ...], FrameCurves]:
-    """Spot on recorded motion; events in their last state, in order of their numbers."""
+    """Spot on recorded motion; events in their last state, in order of their numbers.
+
+    Raises:
+        UserError: The spotter reads flow fields, which are not recorded.
+    """
+    if spotter.reads_delta_flow:
+        raise UserError(
+            f"Recorded motion holds no flow fields, which {spotter.name} reads: run it without "
+            "--replay."
+        )
     last: dict[int, Event] = {}
     samples = list(motion)
     scores = np.zeros((len(samples), 2))
