@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,9 +21,9 @@ _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _EMOTIONS = "emotion"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Span:
-    """An annotation; times in milliseconds, the second one later."""
+    """An annotation, itself and no other alike; times in milliseconds, the second one later."""
 
     onset_ms: int
     offset_ms: int
@@ -132,37 +132,43 @@ def _media(session: Session) -> Path | None:
     return None if session.recording is None else session.recording / VIDEO_FILE
 
 
-def _add_times(document: Element, tiers: Iterable[_Tier]) -> dict[int, str]:
-    """Add the time slots, in order; return milliseconds to slot."""
-    times = {ms for tier in tiers for span in tier.spans for ms in (span.onset_ms, span.offset_ms)}
-    slots = {ms: f"ts{number}" for number, ms in enumerate(sorted(times), start=1)}
+def _add_times(document: Element, tiers: Iterable[_Tier]) -> dict[tuple[_Span, str], str]:
+    """Add the time slots in order; return (span, end of it) to slot.
+
+    No slot is shared: in ELAN, moving the border of one annotation would move the other's.
+    """
+    ends = [
+        (ms, span, end)
+        for tier in tiers
+        for span in tier.spans
+        for end, ms in (("onset", span.onset_ms), ("offset", span.offset_ms))
+    ]
     order = SubElement(document, "TIME_ORDER")
-    for ms, slot in slots.items():
-        SubElement(order, "TIME_SLOT", {"TIME_SLOT_ID": slot, "TIME_VALUE": str(ms)})
+    slots = {}
+    for number, (ms, span, end) in enumerate(sorted(ends, key=lambda each: each[0]), start=1):
+        slots[span, end] = f"ts{number}"
+        SubElement(order, "TIME_SLOT", {"TIME_SLOT_ID": f"ts{number}", "TIME_VALUE": str(ms)})
     return slots
 
 
 def _add_tiers(
-    document: Element, tiers: Iterable[_Tier], slots: dict[int, str], session: Session
+    document: Element,
+    tiers: Iterable[_Tier],
+    slots: Mapping[tuple[_Span, str], str],
+    session: Session,
 ) -> None:
     number = 0
     for tier in tiers:
-        element = SubElement(
-            document,
-            "TIER",
-            {
-                "TIER_ID": tier.name,
-                "LINGUISTIC_TYPE_REF": tier.kind,
-                "ANNOTATOR": f"Glint {session.document['version']}",
-                "PARTICIPANT": session.subject or "",
-            },
-        )
+        attributes = {"TIER_ID": tier.name, "LINGUISTIC_TYPE_REF": tier.kind, "ANNOTATOR": "Glint"}
+        if session.subject is not None:
+            attributes["PARTICIPANT"] = session.subject
+        element = SubElement(document, "TIER", attributes)
         for span in tier.spans:
             number += 1
             attributes = {
                 "ANNOTATION_ID": f"a{number}",
-                "TIME_SLOT_REF1": slots[span.onset_ms],
-                "TIME_SLOT_REF2": slots[span.offset_ms],
+                "TIME_SLOT_REF1": slots[span, "onset"],
+                "TIME_SLOT_REF2": slots[span, "offset"],
             }
             if tier.kind == _EMOTIONS:
                 attributes["CVE_REF"] = _entry(span.text)
