@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,9 +81,15 @@ def _run(options: argparse.Namespace) -> None:
     if options.list_sources:
         _list_sources()
         return
-    config = configuration(options)
+    configs = [configuration(options, number) for number in range(len(options.source or [None]))]
+    config = configs[0]
     if options.headless:
-        _run_headless(config, options.session)
+        _run_headless(configs, options.session)
+    elif len(configs) > 1:
+        raise ConfigError(
+            "Several sources have no dashboard together: add --headless, or start Glint once for "
+            "each."
+        )
     else:
         _run_dashboard(config, options.session, options.auth)
 
@@ -106,10 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     source = parser.add_argument_group("source")
     source.add_argument(
         "--source",
+        action="append",
         metavar="WHAT",
         help="camera number, device or name (0, /dev/video2, basler:…, aravis:…, gentl:…), video "
-        "file, folder of pictures, recorded session, rtsp:// or http:// address, or 'demo' "
-        "(default: camera 0)",
+        "file, folder of pictures, recorded session, rtsp:// or http:// address, or 'demo'; "
+        "may be given several times with --headless (default: camera 0)",
     )
     source.add_argument(
         "--list-sources", action="store_true", help="show the cameras that are plugged in, and end"
@@ -251,8 +259,12 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def configuration(options: argparse.Namespace) -> GlintConfig:
+def configuration(options: argparse.Namespace, number: int = 0) -> GlintConfig:
     """Merge the defaults, the configuration file and the options, the latter winning.
+
+    Args:
+        options: The parsed command line.
+        number: Which of several sources it is for, from 0.
 
     Raises:
         ConfigError: A setting is unknown or out of range.
@@ -263,7 +275,7 @@ def configuration(options: argparse.Namespace) -> GlintConfig:
         GlintConfig.from_tree(tree, str(options.config))  # a mistake in the file names the file
     width, height = options.size or (None, None)
     source = {
-        "spec": options.source,
+        "spec": options.source[number] if options.source else None,
         "fps": options.fps,
         "width": width,
         "height": height,
@@ -310,27 +322,54 @@ def _list_sources() -> None:
     print(describe(find_sources()))
 
 
-def _run_headless(config: GlintConfig, folder: Path | None) -> None:
-    progress = ProgressSink(bar=sys.stderr.isatty())
-    pipeline = _pipeline(config, [progress], folder)
+@dataclass(slots=True)
+class _Run:
+    """A session without a dashboard, one of several perhaps."""
+
+    config: GlintConfig
+    folder: Path | None
+    progress: ProgressSink
+    pipeline: Pipeline
     session: SessionInfo | None = None
+
+
+def _run_headless(configs: Sequence[GlintConfig], folder: Path | None) -> None:
+    """Run a session for each source, side by side; several number their folders."""
+    alone = len(configs) == 1
+    runs = []
+    for number, config in enumerate(configs, 1):
+        place = folder if alone or folder is None else folder / str(number)
+        progress = ProgressSink(bar=alone and sys.stderr.isatty())
+        runs.append(_Run(config, place, progress, _pipeline(config, [progress], place)))
     try:
         with suppress(KeyboardInterrupt):
-            session = pipeline.start()
-            _tell(session.source.notes)
-            while not pipeline.wait(_POLL_S):
+            for run in runs:
+                run.session = run.pipeline.start()
+                _tell(run.session.source.notes)
+            while not all([run.pipeline.wait(_POLL_S) for run in runs]):
                 pass
     finally:
-        pipeline.close()
-    if pipeline.failure is not None:
-        raise pipeline.failure
-    if session is not None:
-        metrics = pipeline.metrics()
-        _tell(note for note in metrics.notes if note not in session.source.notes)
-        # At full speed a file's frames wait in the rings: the time from capture says nothing.
-        paced = session.source.live or config.source.speed == "realtime"
-        summary = _summary(metrics, progress, folder, paced)
-        print(summary, file=sys.stderr if config.outputs.json_lines else sys.stdout)
+        for run in runs:
+            run.pipeline.close()
+    for run in runs:
+        if run.pipeline.failure is not None:
+            raise run.pipeline.failure
+    for run in runs:
+        if run.session is not None:
+            _tell_end(run, run.session, name=not alone)
+
+
+def _tell_end(run: _Run, session: SessionInfo, name: bool) -> None:
+    """Print what a session found, below the name of its source where there are several."""
+    metrics, config = run.pipeline.metrics(), run.config
+    _tell(note for note in metrics.notes if note not in session.source.notes)
+    # At full speed a file's frames wait in the rings: the time from capture says nothing.
+    paced = session.source.live or config.source.speed == "realtime"
+    summary = _summary(metrics, run.progress, run.folder, paced)
+    print(
+        f"Source:    {session.source.name}\n{summary}" if name else summary,
+        file=sys.stderr if config.outputs.json_lines else sys.stdout,
+    )
 
 
 def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -> None:
