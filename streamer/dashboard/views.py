@@ -15,6 +15,7 @@ from streamer.dashboard import timeline
 from streamer.dashboard.control import SessionControl
 from streamer.dashboard.overlay import MAGNIFICATION
 from streamer.dashboard.sink import MAX_EVENTS, Snapshot
+from streamer.recording.status import RecordingStatus
 from streamer.sinks.base import SessionInfo, SessionMetrics
 from streamer.sources.base import SourceState
 
@@ -193,7 +194,30 @@ def _measured(metrics: SessionMetrics) -> list[dict[str, Any]]:
             "unit": "cores",
             "note": f"{metrics.peak_memory_mb:,.0f} MB at most",
         },
+        _recording(metrics.recording),
+        *_faults(metrics.source_counters),
     ]
+
+
+def _recording(status: RecordingStatus | None) -> dict[str, Any]:
+    if status is None:
+        return {"name": "Recording", "value": "Off", "note": "no picture is stored"}
+    causes = ", ".join(f"{cause.replace('_', ' ')} {n}" for cause, n in status.lost.items())
+    return {
+        "name": "Recording",
+        "value": f"{status.frames:,}",
+        "unit": "frames",
+        "note": causes or ("nothing left out" if status.state != "failed" else "the disk is full"),
+        "tone": "bad" if status.state == "failed" else "warn" if status.lost else "good",
+    }
+
+
+def _faults(counters: Mapping[str, int]) -> list[dict[str, Any]]:
+    """What the source counted; nothing is shown while there is nothing."""
+    seen = [f"{name.replace('_', ' ')} {n}" for name, n in counters.items() if n]
+    if not seen:
+        return []
+    return [{"name": "Source", "value": seen[0], "note": ", ".join(seen[1:]), "tone": "warn"}]
 
 
 def _unmeasured() -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from engines.events import EventKind, EventState
 from streamer.dashboard.live_session import LiveSession
 from streamer.dashboard.sink import DashboardSink
 from streamer.dashboard.views import MAX_ROWS, Panels, Views
+from streamer.recording.status import RecordingStatus
 from streamer.sinks.base import SessionInfo, SessionMetrics
 from tests.dashboard.fake_pipeline import FakePipeline, scripted
 from tests.dashboard.test_dashboard_sink import frame
@@ -252,3 +253,35 @@ def test_the_calibration_and_its_age_are_said(
     html = render(views, Control(figures()), sink).figures
     assert shown in html
     assert str(calibration["verdict"]).capitalize() in html if calibration else "None" in html
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        (None, "no picture is stored"),
+        (RecordingStatus("recording", 12_345, {}), "12,345"),
+        (RecordingStatus("recording", 12_345, {}), "nothing left out"),
+        (RecordingStatus("recording", 9, {"recording_overrun": 3}), "recording overrun 3"),
+        (RecordingStatus("failed", 9, {"recording_failed": 3}), "glint-bad"),
+    ],
+)
+def test_the_recording_is_said(
+    views: Views,
+    sink: DashboardSink,
+    info: SessionInfo,
+    status: RecordingStatus | None,
+    shown: str,
+) -> None:
+    sink.open(info)
+    assert shown in render(views, Control(figures(recording=status)), sink).figures
+
+
+def test_what_the_source_counted_is_said(
+    views: Views, sink: DashboardSink, info: SessionInfo
+) -> None:
+    sink.open(info)
+    quiet = render(views, Control(figures(source_counters={"stalls": 0})), sink).figures
+    assert "stalls" not in quiet
+    told = render(views, Control(figures(source_counters={"stalls": 2, "black": 7})), sink).figures
+    assert "stalls 2" in told
+    assert "black 7" in told
