@@ -126,6 +126,8 @@ def _spotting(
         ),
     ]
     decision = {**fold["decision"], **fold["gates"]}
+    chosen = fold["validation_f1"]
+    chosen_f1 = "-" if chosen is None else f"{chosen:.3f}"
     constants = ", ".join(f"{name} {value}" for name, value in decision.items())
     return (
         "Micro-expressions, IoU at least 0.5, one detection to one truth. False positives count "
@@ -134,7 +136,7 @@ def _spotting(
         "| false alarms/min | decided after offset, median |\n"
         "|---|---|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
         f"F1 on the {fold['validation_micro']} micro-expressions of the validation identities, on "
-        f"which these constants were chosen: {fold['validation_f1']:.3f}. Constants: {constants}.\n"
+        f"which these constants were chosen: {chosen_f1}. Constants: {constants}.\n"
     )
 
 
@@ -182,7 +184,9 @@ def _recognition(figures: Mapping[str, Any], run: Mapping[str, Any]) -> str:
 
 def bounded(figures: Mapping[str, Any], name: str) -> str:
     """A figure with its interval; a dash where nothing defines it."""
-    low, high = figures[f"{name}_interval"]
-    if figures[name] != figures[name]:  # NaN
+    if figures[name] is None:
         return "-"
+    low, high = figures[f"{name}_interval"]
+    if low is None:  # a single identity
+        return f"{figures[name]:.3f}"
     return f"{figures[name]:.3f} [{low:.3f}, {high:.3f}]"

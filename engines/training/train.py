@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import shlex
 import shutil
@@ -128,7 +129,8 @@ def run(
         ],
     }
     _write_json(out / RESULT_FILE, report)
-    return report
+    finite: dict[str, Any] = _finite(report)
+    return finite
 
 
 def export(run_folder: Path, out: Path, command: str) -> list[Path]:
@@ -212,7 +214,19 @@ def _run_tasks(tasks: Sequence[Task], jobs: int) -> list[dict[str, Any]]:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8", newline="\n")
+    text = json.dumps(_finite(content), indent=1, allow_nan=False)
+    path.write_text(text + "\n", "utf-8", newline="\n")
+
+
+def _finite(value: Any) -> Any:
+    """The same with NaN as None, which JSON has a word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return value
 
 
 def _summary(report: dict[str, Any]) -> str:
