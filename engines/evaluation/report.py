@@ -29,7 +29,7 @@ from engines.evaluation.spotting import (
     pool,
     tallies_by_subject,
 )
-from engines.evaluation.strs import spot_then_recognise
+from engines.evaluation.strs import UNNAMED, combine, judge, spot_then_recognise
 from engines.evaluation.tables import bounded, number, table
 from engines.events import EventKind
 
@@ -401,14 +401,16 @@ def _strs_interval(
     min_iou: float,
     classes: Sequence[str],
 ) -> tuple[float, float]:
+    judged = [judge(recording, kind, min_iou) for recording in recordings]
+    names = [name for name in classes if name != UNNAMED]
+
     def strs(drawn: npt.NDArray[np.intp]) -> float:
-        found = spot_then_recognise([recordings[i] for i in drawn], kind, min_iou, classes)
-        return 0.0 if math.isnan(found.strs) else found.strs
+        return float(np.nan_to_num(combine([judged[i] for i in drawn], names).strs))
 
     subjects = np.array([r.subject or r.name for r in recordings])
     if len(set(subjects.tolist())) < 2:
         return math.nan, math.nan
-    return subject_interval(strs, subjects, draws=300)
+    return subject_interval(strs, subjects, draws=1000)
 
 
 def _spread(error: Mapping[str, float]) -> str:

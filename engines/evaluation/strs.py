@@ -52,6 +52,15 @@ class SpotThenRecognise:
     confusion: Confusion
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One recording: its spotting, and true and given emotion of what was spotted."""
+
+    spotting: Tally
+    pairs: tuple[tuple[str, str], ...]
+    emotions: frozenset[str]
+
+
 def spot_then_recognise(
     recordings: Sequence[Recording],
     kind: EventKind | None = None,
@@ -68,16 +77,28 @@ def spot_then_recognise(
         classes: All classes; None takes every emotion that a truth or a detection has, as the
             published script does.
     """
-    pairs: list[tuple[str, str]] = []
-    seen: set[str] = set()
-    for recording in recordings:
-        truths = of_kind(recording.truths, kind)
-        found = of_kind(recording.detections, kind)
-        seen.update(i.emotion for i in (*truths, *found) if i.emotion is not None)
-        for each in match(truths, found, min_iou):
-            emotion = truths[each.truth].emotion
-            if emotion is not None:
-                pairs.append((emotion, found[each.detection].emotion or UNNAMED))
+    return combine([judge(recording, kind, min_iou) for recording in recordings], classes)
+
+
+def judge(recording: Recording, kind: EventKind | None, min_iou: float) -> Judged:
+    """Judge one recording by itself."""
+    truths = of_kind(recording.truths, kind)
+    found = of_kind(recording.detections, kind)
+    pairs = [
+        (truths[each.truth].emotion, found[each.detection].emotion or UNNAMED)
+        for each in match(truths, found, min_iou)
+    ]
+    return Judged(
+        spotting=tally(recording, kind, min_iou),
+        pairs=tuple((truth, guess) for truth, guess in pairs if truth is not None),
+        emotions=frozenset(i.emotion for i in (*truths, *found) if i.emotion is not None),
+    )
+
+
+def combine(judged: Sequence[Judged], classes: Sequence[str] | None = None) -> SpotThenRecognise:
+    """Pool recordings before any ratio is taken; see `spot_then_recognise`."""
+    pairs = [pair for each in judged for pair in each.pairs]
+    seen = frozenset().union(*(each.emotions for each in judged))
     names = tuple(sorted(seen) if classes is None else classes)
     if any(guess == UNNAMED for _, guess in pairs):
         names = (*names, UNNAMED)
@@ -90,7 +111,7 @@ def spot_then_recognise(
     precision = _mean_share(hits, confusion.sum(axis=0)[real])
     recall = _mean_share(hits, confusion.sum(axis=1)[real])
     analysis_f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    spotting = pool(tally(recording, kind, min_iou) for recording in recordings)
+    spotting = pool(each.spotting for each in judged)
     named = scores(truth, guess, len(names)) if pairs else None
     return SpotThenRecognise(
         strs=spotting.f1 * analysis_f1,
