@@ -66,6 +66,7 @@ def choose_decision(
     best = dict(_START)
     found = _try(best, scored)
     for _ in range(_ROUNDS):
+        before = best
         for name, values in CANDIDATES.items():
             for value in values:
                 on_step()
@@ -74,6 +75,8 @@ def choose_decision(
                 tried = _try({**best, name: value}, scored)
                 if np.nan_to_num(tried.f1) > np.nan_to_num(found.f1):
                     best, found = {**best, name: value}, tried
+        if best is before:
+            break
     return Chosen(*_configs(best), found)
 
 

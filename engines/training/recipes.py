@@ -9,7 +9,7 @@ MEAN: 10 epochs of spotting, then 100   15 and 30, of which the best on validati
 of recognition                          is kept
 MEAN: L2 of 0.1 on a head's kernels     0.001, as on the streams
 SFAMNet: depth change                   optical strain: no source gives depth
-SFAMNet: 1000 steps of 1024, Adam 1e-4  15 epochs in steps of 64, Adam 1e-3
+SFAMNet: 1000 steps of 1024, Adam 1e-4  10 epochs in steps of 64, Adam 1e-3
 SFAMNet: label 1 from half the rise to  MEAN's label, the whole expression: the causal decision
 the apex                                reads the interval from the width of the curve
 ======================================  =====================================================
@@ -106,7 +106,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             stages=(
                 Stage(
                     name="joint",
-                    epochs=15,
+                    epochs=10,
                     batch=64,
                     learning_rate=1e-3,
                     spotting=0.9,

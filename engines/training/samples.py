@@ -15,7 +15,7 @@ from engines.training.clips import ClipEvent, FaceClip
 NOT_LEARNED = -1
 """Emotion of a picture that says nothing about emotions."""
 
-RATE_HZ = 50.0
+RATE_HZ = 25.0
 """Pictures are drawn from clips at this rate at most: neighbours are nearly the same picture."""
 
 NEGATIVES = 5.0
