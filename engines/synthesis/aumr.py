@@ -1,10 +1,10 @@
 """Action-unit matrices re-encoded into clean activations, as ULME-GAN does (AUMR).
 
-Software that measures action units gives a noisy matrix, one row a frame. Zhou, Sun, Chen, Tang
-and Qiao ("ULME-GAN", Applied Intelligence 2024, doi 10.1007/s10489-023-05213-z) drive their
-generator with a cleaned one: units that are present in less than half of the frames are dropped,
-and the others rise in a straight line from onset to apex, the frame with the largest sum, and fall
-in a straight line to the offset.
+Software that measures action units gives a noisy matrix, one row a frame. ULME-GAN (Zhou et al.,
+Applied Intelligence 2024, doi 10.1007/s10489-023-05213-z) drives its generator with a cleaned one:
+units that are present in less than half of the frames are dropped, and the others rise in a
+straight line from onset to apex, the frame with the largest sum, and fall in a straight line to
+the offset.
 """
 
 from __future__ import annotations
