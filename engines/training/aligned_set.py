@@ -147,6 +147,10 @@ class AlignedSource:
             f"{len(self._description.clips)} recordings"
         )
         self.synthetic = False
+        self.command = (
+            f"{PROGRAM} --dataset {self._description.dataset} --data DATASET --out FOLDER "
+            f"--classes {len(self._description.classes)}"
+        )
         self.fingerprint = _fingerprint(folder, self._description)
         self.classes = self._description.classes
         self.splits: Mapping[str, tuple[str, ...]] = MappingProxyType({})

@@ -109,7 +109,7 @@ def model_card(
         + (_spotting(figures, report, fold) if task == "spotting" else _recognition(figures, run))
         + _LIMITS.format(
             unknown=_UNKNOWN[run["synthetic"]],
-            commands=f"{report['command']}\n{command}",
+            commands="\n".join((report["data_command"], report["command"], command)),
             torch=run["torch"],
         )
     )

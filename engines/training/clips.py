@@ -106,6 +106,7 @@ class ClipSource(Protocol):
     Attributes:
         title: What the data are, for model cards.
         synthetic: Whether nobody was filmed for them.
+        command: The command line that makes them.
         fingerprint: Changes with the data.
         classes: Emotions.
         splits: `train`, `validation` and `test` to identities; empty where the data have none.
@@ -114,6 +115,7 @@ class ClipSource(Protocol):
 
     title: str
     synthetic: bool
+    command: str
     fingerprint: str
     classes: tuple[str, ...]
     splits: Mapping[str, tuple[str, ...]]
@@ -142,6 +144,13 @@ class SyntheticSource:
             f"{described.identities} identities, {len(described.clips)} clips"
         )
         self.synthetic = True
+        self.command = (
+            "python -m engines.training.synthetic_set --out FOLDER "
+            f"--identities {described.identities} "
+            f"--clips-per-identity {len(described.clips) // described.identities} "
+            f"--seconds {described.clips[0].seconds:g} "
+            f"--fps {' '.join(f'{fps:g}' for fps in described.fps)} --seed {described.seed}"
+        )
         self.fingerprint = hashlib.sha256(described.model_dump_json().encode()).hexdigest()
         self.classes: tuple[str, ...] = EMOTIONS
         self.splits: Mapping[str, tuple[str, ...]] = MappingProxyType(

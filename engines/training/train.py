@@ -122,6 +122,7 @@ def run(
     results = _run_tasks(tasks, jobs)
     report = {
         "run": description.model_dump(mode="json"),
+        "data_command": source.command,
         "figures": pooled(results, source.classes),
         "folds": [
             {name: value for name, value in result.items() if name not in ("clips", "events")}

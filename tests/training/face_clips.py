@@ -71,6 +71,7 @@ class FewPeople:
 
     title = "made-up faces"
     synthetic = True
+    command = "python -m made_up"
     fingerprint = "0" * 64
     classes = CLASSES
     identities = ("a", "b", "c")

@@ -148,6 +148,7 @@ def test_run_then_export_gives_engines(
         card = (out / task / engine / "model_card.md").read_text("utf-8")
         assert "made-up faces" in card.lower()
         assert f"run --engine {engine}" in card
+        assert people.command in card
         assert "Not to be used to judge" in card
 
 

@@ -40,7 +40,7 @@ class SpotAndRecognise(nn.Module, ABC):
     def forward(self, planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Unbounded scores (N,) and class logits (N, C) of (N, 3, 42, 42) planes."""
         features = self.shared(planes)
-        return self.spotting(features)[:, 0], self.recognition(features)
+        return self.spotting(features).squeeze(1), self.recognition(features)
 
 
 class SpottingPath(nn.Module):
@@ -56,7 +56,7 @@ class SpottingPath(nn.Module):
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """Scores (N,) of (N, 3, 42, 42) planes."""
-        scores: torch.Tensor = self.network.spotting(self.network.shared(planes))[:, 0]
+        scores: torch.Tensor = self.network.spotting(self.network.shared(planes)).squeeze(1)
         return scores
 
 

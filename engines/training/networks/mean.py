@@ -65,5 +65,5 @@ class Mean(SpotAndRecognise):
 
     def shared(self, planes: torch.Tensor) -> torch.Tensor:
         """(N, 14, 14, 14) features; see `SpotAndRecognise.shared`."""
-        pairs = zip(self.streams, planes.chunk(len(self.streams), dim=1), strict=True)
+        pairs = zip(self.streams, torch.split(planes, 1, dim=1), strict=True)
         return torch.cat([stream(plane) for stream, plane in pairs], dim=1)

@@ -70,7 +70,7 @@ class SfamNet(SpotAndRecognise):
 
     def shared(self, planes: torch.Tensor) -> torch.Tensor:
         """(N, 9, 14, 14) features; see `SpotAndRecognise.shared`."""
-        pairs = zip(self.streams, planes.chunk(PLANES, dim=1), strict=True)
+        pairs = zip(self.streams, torch.split(planes, 1, dim=1), strict=True)
         return torch.cat([stream(plane) for stream, plane in pairs], dim=1)
 
     def squash(self, scores: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,254 @@
+"""Compare the spotters and recognisers on synthetic people that none of them has seen.
+
+    python -m benchmarks.engines --data FOLDER
+
+FOLDER is the synthetic set that the learned engines were trained on; only its test identities are
+looked at. Prints, as Markdown, micro-expression spotting as filmed and at lower frame rates,
+recognition of true expressions, and what a frame costs one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from benchmarks.results import RESULTS, bounded, number, save, table
+from engines.errors import UserError
+from engines.evaluation.spotting import Tally
+from engines.events import Event
+from engines.motion.planes import composite_planes
+from engines.recognition.registry import RECOGNIZERS, create_recognizer
+from engines.spotting.base import MotionSample, Spotter
+from engines.spotting.config import FlowSpotterConfig
+from engines.spotting.network_spotter import NetworkSpotter
+from engines.spotting.registry import SPOTTERS, create_spotter
+from engines.training.clips import FaceClip, at_rate
+from engines.training.figures import recognition_figures, spotting_figures
+from engines.training.sources import open_source
+from engines.training.streaming import event_clip, judged, measure
+
+FAST_FPS = 100.0
+"""Clips that were filmed at least as fast are looked at again at lower rates."""
+
+LOWER_RATES = (60.0, 30.0)
+
+COST_FRAMES = 1000
+"""Frames over which costs are measured."""
+
+
+def spotters_for(fps: float) -> dict[str, Spotter]:
+    """Every registered spotter."""
+    return {name: create_spotter(name, FlowSpotterConfig(), fps) for name in SPOTTERS}
+
+
+def spot_all(clip: FaceClip) -> dict[str, Tally]:
+    """What each spotter finds in a clip; motion is measured once for all of them."""
+    spotters = spotters_for(clip.fps)
+    events: dict[str, list[Event]] = {name: [] for name in spotters}
+    for sample in measure(clip):
+        for name, spotter in spotters.items():
+            events[name] += spotter.push(sample).events
+    return {
+        name: judged(clip, chain(events[name], spotter.finish()))
+        for name, spotter in spotters.items()
+    }
+
+
+def spotting(clips: Sequence[FaceClip]) -> dict[str, dict[str, Any]]:
+    """Spotting figures: condition to spotter to figures."""
+    filmed = _found(clips, "as filmed")
+    fast = [clip for clip in clips if clip.fps >= FAST_FPS]
+    by_rate = {
+        f"filmed at {fps:g} fps": [each for each in filmed if each[0].fps == fps]
+        for fps in sorted({clip.fps for clip in clips})
+    }
+    shown = {
+        f"fast clips at {fps:g} fps": _found([at_rate(c, fps) for c in fast], f"{fps:g} fps")
+        for fps in LOWER_RATES
+    }
+    conditions = {
+        "all": filmed,
+        **by_rate,
+        "fast clips": [each for each in filmed if each[0].fps >= FAST_FPS],
+        **shown,
+    }
+    return {
+        condition: {
+            name: spotting_figures([(clip.identity, tallies[name]) for clip, tallies in found])
+            for name in SPOTTERS
+        }
+        for condition, found in conditions.items()
+        if found
+    }
+
+
+def _found(clips: Sequence[FaceClip], what: str) -> list[tuple[FaceClip, dict[str, Tally]]]:
+    return [(clip, spot_all(clip)) for clip in tqdm(clips, desc=what, unit="clip", file=sys.stderr)]
+
+
+def recognition(clips: Sequence[FaceClip], classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Recognition figures of each recogniser that has these classes."""
+    figures = {}
+    for name in sorted(RECOGNIZERS):
+        engine = create_recognizer(name)
+        if set(engine.classes) == set(classes):
+            events = []
+            for clip in tqdm(clips, desc=name, unit="clip", file=sys.stderr):
+                for event in clip.events:
+                    answer = engine.recognize(event_clip(clip, event)).emotion
+                    events.append(
+                        {
+                            "identity": clip.identity,
+                            "kind": event.kind.value,
+                            "emotion": event.emotion,
+                            "recognised": answer,
+                        }
+                    )
+            figures[name] = recognition_figures(events, classes)
+        engine.close()
+    return figures
+
+
+def costs(clip: FaceClip) -> dict[str, float]:
+    """Milliseconds of one core that a frame costs, by what is done.
+
+    Args:
+        clip: A clip at a high frame rate.
+    """
+    frames = min(COST_FRAMES, len(clip.times))
+
+    def drained(samples: Iterator[MotionSample]) -> None:
+        for _, _ in zip(range(frames), samples, strict=False):
+            pass
+
+    plain = _cpu_ms(lambda: drained(measure(clip, delta_flow=False)), frames)
+    both = _cpu_ms(lambda: drained(measure(clip)), frames)
+    found = {"motion, without the flow over 0.1 s": plain, "flow over 0.1 s": both - plain}
+    sample = next(s for s in measure(clip) if s.flow_delta is not None)
+    flow, delta_s = sample.flow_delta, sample.delta_s
+    assert flow is not None
+    found["planes"] = _cpu_ms(lambda: composite_planes(flow, delta_s))
+    for name, spotter in spotters_for(clip.fps).items():
+        if isinstance(spotter, NetworkSpotter):
+            engine = spotter
+            found[f"{name}: planes and network"] = _cpu_ms(lambda e=engine: e.score(sample))
+    return found
+
+
+def _cpu_ms(work: Callable[[], object], frames: int = 1, repeat: int = 300) -> float:
+    """Milliseconds of processor time for each frame; short work is repeated."""
+    work()
+    times = repeat if frames == 1 else 1
+    started = time.process_time()
+    for _ in range(times):
+        work()
+    return 1e3 * (time.process_time() - started) / (times * frames)
+
+
+def spotting_table(figures: dict[str, dict[str, Any]]) -> str:
+    """Rows of conditions and spotters."""
+    rows = []
+    for condition, by_spotter in figures.items():
+        for name, found in by_spotter.items():
+            latency = found["latency_p50_s"]
+            rows.append(
+                (
+                    condition,
+                    name,
+                    found["micro_expressions"],
+                    *(
+                        bounded(found[key], tuple(found[f"{key}_interval"]))
+                        for key in (
+                            "f1",
+                            "precision",
+                            "recall",
+                            "false_positives_per_min",
+                            "false_alarms_per_min",
+                        )
+                    ),
+                    "-" if latency is None else f"{latency:.2f} s",
+                )
+            )
+    header = ("clips", "spotter", "micro", "F1", "precision", "recall", "false positives/min",
+              "false alarms/min", "latency")  # fmt: skip
+    return table(header, rows)
+
+
+def recognition_table(figures: dict[str, dict[str, Any]]) -> str:
+    """Rows of recognisers and kinds."""
+    rows = [
+        (
+            name,
+            kind,
+            found["events"],
+            *(
+                bounded(found[key], tuple(found[f"{key}_interval"]))
+                for key in ("uf1", "uar", "accuracy")
+            ),
+        )
+        for name, groups in figures.items()
+        for kind, found in groups.items()
+    ]
+    return table(("recogniser", "expressions", "number", "UF1", "UAR", "accuracy"), rows)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.engines",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="synthetic set")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=RESULTS / "engines_synthetic.json",
+        help="where the result goes (default: %(default)s)",
+    )
+    arguments = parser.parse_args(argv)
+    cv2.setNumThreads(1)
+    try:
+        source = open_source(arguments.data)
+        clips = list(source.clips(source.splits.get("test", ())))
+        if not clips:
+            raise UserError(f"{arguments.data} has no test identities: give a synthetic set.")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    found_spotting = spotting(clips)
+    found_recognition = recognition(clips, source.classes)
+    found_costs = costs(max(clips, key=lambda clip: clip.fps))
+    cost_rows = [(name, number(ms, 3)) for name, ms in found_costs.items()]
+    report = "\n\n".join(
+        [
+            f"Data: {source.title}; test identities {', '.join(source.splits['test'])}. Synthetic: "
+            "these are no figures for people. In brackets 95 % intervals over identities.",
+            f"## Spotting of micro-expressions\n\n{spotting_table(found_spotting)}",
+            f"## Recognition of true expressions\n\n{recognition_table(found_recognition)}",
+            f"## Cost\n\n{table(('a frame', 'ms of one core'), cost_rows)}",
+        ]
+    )
+    print(report)
+    measured = {
+        "data": source.title,
+        "data_sha256": source.fingerprint,
+        "synthetic": True,
+        "spotting": found_spotting,
+        "recognition": found_recognition,
+        "cost_ms": found_costs,
+    }
+    print(f"\n{save('engines', measured, report, arguments.json)}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
