@@ -31,6 +31,12 @@ _LAPLACIAN_GAIN = 20.0  # noise variance times this is the noise's part in the L
 _SNR_WARNING = 25.0
 _TURN_WARNING_DEG = 15.0
 _MOTION_WARNING = 1.0
+_FLAGS = {
+    "several_faces": "Let one face only be in the picture.",
+    "out_of_picture": "Move the camera or the chair until the whole face is in the picture.",
+    "rotated": "Let the subject face the camera.",
+    "mesh_late": "Close other programs or take a faster computer: landmarks come late.",
+}
 
 
 class ImageResult(Result):
@@ -254,14 +260,13 @@ def findings(result: ImageResult | None) -> tuple[Finding, ...]:
             "and is blurred unless the exposure is much shorter.",
             advice="Shorten the exposure, raise the frame rate, or use a head rest.",
         )
-    for flag in ("several_faces", "out_of_picture", "mesh_late"):
+    for flag, advice in _FLAGS.items():
         if result.flags.get(flag, 0.0) > 0.05:
             tell(
                 failure=False,
                 what=f"{100 * result.flags[flag]:.0f} % of the frames are flagged "
                 f"{flag.replace('_', ' ')}.",
-                advice="One whole face in the picture; for late landmarks, a faster computer or "
-                "fewer programs.",
+                advice=advice,
             )
     return tuple(found)
 

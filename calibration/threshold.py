@@ -31,10 +31,10 @@ HIGHEST = 40.0
 LEVEL = 0.9
 """Probability that an interval holds the truth."""
 
-_SHAPES = np.linspace(-0.5, 0.7, 49)
+_SHAPES = np.linspace(-0.5, 0.7, 25)
 _SHAPE_PRIOR = norm(0.1, 0.2)  # light tails to heavy ones; none that end right away
-_SCALES = np.geomspace(0.1, 10.0, 61)
-_RATES = 41
+_SCALES = np.geomspace(0.1, 10.0, 41)
+_RATES = 21
 _LEFT_OUT = 0.1
 
 SpotterFactory = Callable[[float], Spotter]
@@ -46,8 +46,8 @@ class ThresholdResult(Result):
 
     Attributes:
         budget_per_min: False alarms that are accepted, a minute.
-        factor: Threshold factor at which the budget is kept, the most probable one.
-        factor_low: Lower end of its 90 % interval.
+        factor: Threshold factor at which the budget is kept on average over what is possible.
+        factor_low: Lower end of the 90 % interval of the factor that more footage would lead to.
         factor_high: Upper end; `HIGHEST` stands for "or more".
         reached: False when no factor in question keeps the budget.
         fitted_s: Neutral time that it was learned from, in seconds.
@@ -148,7 +148,11 @@ def count_alarms(stretches: Sequence[MotionTrack], spotter: Spotter) -> int:
 def choose_factor(
     factors: Sequence[float], alarms: Sequence[int], seconds: float, budget_per_min: float
 ) -> tuple[float, float, float]:
-    """Return the factor at which a rate of alarms is kept, and its 90 % interval.
+    """Return the factor at which a rate of alarms is kept, and what the stretch leaves open of it.
+
+    The factor is the one with as many alarms as the budget allows on average over every tail and
+    rate that the stretch leaves possible: the less is known, the higher it is. The interval is that
+    of the factor which would be chosen if everything were known.
 
     Args:
         factors: (F,) factors in ascending order.
@@ -157,8 +161,8 @@ def choose_factor(
         budget_per_min: Accepted alarms a minute.
 
     Returns:
-        Lower end, median and upper end of the factor; between the lowest of `factors` and
-        `HIGHEST`.
+        Lower end of the 90 % interval, the factor, and the upper end; between the lowest of
+        `factors` and `HIGHEST`.
     """
     at = np.asarray(factors, np.float64)
     # Fewer alarms with a higher factor: the few exceptions (two that became one) are evened out.
@@ -174,13 +178,15 @@ def choose_factor(
     shares = (np.arange(_RATES) + 0.5) / _RATES
     rates = gamma.ppf(shares, above[0] + 0.5) / (seconds / 60.0)
     needed = np.minimum(budget_per_min / rates, 1.0)
-    factor = at[0] + _excess(needed[None], shape[:, None], scale[:, None])
-    factor = np.minimum(factor, HIGHEST)
+    possible = at[0] + _excess(needed[None], shape[:, None], scale[:, None])
+    possible = np.minimum(possible, HIGHEST)
     tail = (1 - LEVEL) / 2
-    low, middle, high = _quantiles(
-        factor.ravel(), np.repeat(weight, _RATES), np.array([tail, 0.5, 1 - tail])
-    )
-    return float(low), float(middle), float(high)
+    low, high = _quantiles(possible.ravel(), np.repeat(weight, _RATES), np.array([tail, 1 - tail]))
+    tried = np.linspace(at[0], HIGHEST, 150)
+    passing = weight @ _survival(tried[None] - at[0], shape[:, None], scale[:, None])
+    expected = (above[0] + 0.5) / (seconds / 60.0) * passing / weight.sum()
+    factor = np.interp(-budget_per_min, -expected, tried)
+    return float(low), float(factor), float(max(high, factor))
 
 
 def _survival(
