@@ -26,7 +26,7 @@ def view(snapshot: Snapshot) -> dict[str, Any]:
     begin = max(0.0, snapshot.now_s - HISTORY_S)
     points = snapshot.points
     finite = [p for p in points if p.face and math.isfinite(p.score)]
-    top = _round_up(max((max(p.score, p.threshold) for p in finite), default=1.0))
+    top = round_up(max((max(p.score, p.threshold) for p in finite), default=1.0))
     events = (e for e in snapshot.events if e.offset_s is None or e.offset_s >= begin)
     spans = [_event_span(event, snapshot.now_s, begin) for event in events][:_MAX_SPANS]
     lanes = [
@@ -64,9 +64,18 @@ def colour_of(emotion: str | None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return a stream time as m:ss."""
-    whole = round(seconds)
-    return f"{whole // 60}:{whole % 60:02d}"
+    """Return a stream time as m:ss, from an hour on as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def round_up(value: float) -> float:
+    """Return the next of a few round numbers, so that an axis keeps still."""
+    if not value > 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(s * power for s in (1, 1.5, 2, 3, 5, 7.5, 10) if s * power >= value * (1 - 1e-9))
 
 
 def _event_span(event: Event, now_s: float, begin: float) -> dict[str, Any]:
@@ -166,11 +175,3 @@ def _ticks(begin: float) -> list[dict[str, Any]]:
         for time in times
         if time <= begin + HISTORY_S
     ]
-
-
-def _round_up(value: float) -> float:
-    """Return the next of a few round numbers, so that the axis keeps still."""
-    if not value > 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(s * power for s in (1, 1.5, 2, 3, 5, 7.5, 10) if s * power >= value * (1 - 1e-9))

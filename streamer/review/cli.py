@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "export": "write sessions for ELAN, MEGC, OpenFace's users, or as Parquet",
+        "report": "write one HTML page that tells what a session measured",
     }
 )
 """Name of a command to what it does."""
@@ -30,6 +31,12 @@ account; nothing is overwritten.
   megc      megc.csv: subject, video, onset, offset, emotion of every event, in frames
   parquet   SESSION.frames.parquet and SESSION.events.parquet (needs the extra 'export')
   openface  SESSION.csv: a row for each frame, with OpenFace's column names where it has them
+"""
+
+_REPORT = """\
+Write one HTML page about a session that needs no other file: what was measured on what rig, how
+good the recording is, every event, the score with its threshold, the truth beside it where there
+is one, and the limits of the method.
 """
 
 
@@ -104,6 +111,40 @@ def _export(options: argparse.Namespace) -> None:
             print(f"{session.name}: {session.review_summary()}")
 
 
+# -- report ----------------------------------------------------------------------------------
+
+
+def _report_parser() -> CommandParser:
+    parser = _parser("report", _REPORT)
+    parser.add_argument("session", type=Path, metavar="SESSION", help="session folder")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the page (default: SESSION/report.html)"
+    )
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="an annotator's file (.csv, .jsonl, a result log of MEGC 2020) to compare with "
+        "(default: the session's truth.jsonl, which the demo has)",
+    )
+    parser.add_argument(
+        "--faces",
+        action="store_true",
+        help="show the face at onset and apex of every event, from the recording (default: no "
+        "picture of the person goes into the page)",
+    )
+    return parser
+
+
+def _report(options: argparse.Namespace) -> None:
+    from streamer.review.report import report, save  # noqa: PLC0415
+
+    session = _read(options.session)
+    path = options.out or session.path / "report.html"
+    save(path, report(session, options.truth, faces=options.faces))
+    print(path)
+
+
 def _read(path: Path) -> Session:
     from streamer.review.session_reader import read_session  # noqa: PLC0415
 
@@ -115,4 +156,4 @@ def _read(path: Path) -> Session:
 
 _COMMANDS: Mapping[
     str, tuple[Callable[[], CommandParser], Callable[[argparse.Namespace], None]]
-] = MappingProxyType({"export": (_export_parser, _export)})
+] = MappingProxyType({"export": (_export_parser, _export), "report": (_report_parser, _report)})
