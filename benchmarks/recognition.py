@@ -28,7 +28,7 @@ from engines.errors import UserError
 from engines.motion.canonical import FACE_SIZE, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from engines.motion.tvl1 import TvL1Flow
 from engines.recognition.base import EventClip, Recognition
-from engines.recognition.registry import create_recognizer
+from engines.recognition.registry import RECOGNIZERS, create_recognizer
 from engines.recognition.ststnet import recognizer as ststnet
 from engines.recognition.ststnet.recognizer import steady_face
 from engines.recognition.ststnet.representation import (
@@ -144,9 +144,9 @@ class Filmed:
         return self.recognition.emotion == self.prototype.emotion
 
 
-def film_all(seeds: int) -> list[Filmed]:
+def film_all(seeds: int, engine: str) -> list[Filmed]:
     """Recognise every prototype at every amplitude, on as many animated faces as seeds."""
-    recognizer = create_recognizer("ststnet")
+    recognizer = create_recognizer(engine)
     flow = TvL1Flow()
     filmed = []
     for seed in tqdm(range(seeds), unit="face", file=sys.stderr):
@@ -354,6 +354,9 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--data", type=Path, help="training data: flow_u_v_strain_28.npz")
     parser.add_argument("--seeds", type=int, default=5, help="animated faces (default: 5)")
+    parser.add_argument(
+        "--engine", default="ststnet", choices=sorted(RECOGNIZERS), help="default: ststnet"
+    )
     parser.add_argument("--json", type=Path, help="where the result goes")
     arguments = parser.parse_args(argv)
     cv2.setNumThreads(1)
@@ -362,7 +365,7 @@ def main(argv: Sequence[str]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    filmed = film_all(arguments.seeds)
+    filmed = film_all(arguments.seeds, arguments.engine)
     cost_ms = 1e3 * float(np.median([each.cost_s for each in filmed]))
     correct = float(np.mean([each.correct for each in filmed]))
     sections = [

@@ -9,13 +9,21 @@ from engines.errors import EngineError
 from engines.recognition.base import Recognizer
 
 
+def _parts(backend: str) -> Recognizer:
+    from engines.recognition.parts.recognizer import PartsRecognizer  # noqa: PLC0415
+
+    return PartsRecognizer(backend=backend)
+
+
 def _ststnet(backend: str) -> Recognizer:
     from engines.recognition.ststnet.recognizer import StstnetRecognizer  # noqa: PLC0415
 
     return StstnetRecognizer(backend=backend)
 
 
-RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType({"ststnet": _ststnet})
+RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType(
+    {"ststnet": _ststnet, "parts": _parts}
+)
 """Name to builder from a backend. An engine's own libraries are imported when it is built."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,6 +81,7 @@ def summarise(runs: Sequence[Logits], seeds: Sequence[int], data: Composite3) ->
         "samples": len(data.labels),
         "subjects": len(np.unique(data.subjects)),
         "seeds": list(seeds),
+        "answers": ensemble.argmax(axis=1).tolist(),
         "ensemble": figures(ensemble.argmax(axis=1), data),
         "single": [
             {"seed": seed, **_row(scores(data.labels, run.argmax(1), len(CLASSES)))}
@@ -178,6 +180,22 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file, and its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", "utf-8", newline="\n")
+
+
+def write_answers(path: Path, report: dict[str, Any], data: Composite3) -> None:
+    """Write truth and answer of every sample, as `python -m engines.evaluation recognition` reads.
+
+    Args:
+        path: The `.csv` file.
+        report: What `summarise` returned.
+        data: The data set.
+    """
+    rows = zip(data.subjects, data.datasets, data.labels, report["answers"], strict=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("sample", "subject", "dataset", "truth", "predicted"))
+        for number, (subject, dataset, truth, answer) in enumerate(rows):
+            table.writerow((number, subject, dataset, CLASSES[truth], CLASSES[answer]))
 
 
 def _nested_probabilities(logits: Logits, data: Composite3) -> npt.NDArray[np.float64]:

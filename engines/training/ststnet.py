@@ -33,6 +33,7 @@ from engines.training.composite_report import (
     card_values,
     read_report,
     summarise,
+    write_answers,
     write_json,
 )
 from engines.training.export import build_model, fold_ensemble
@@ -249,7 +250,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
             type=Path,
             required=True,
             metavar="JSON",
-            help="the figures, which loso writes and export reads",
+            help="the figures, which loso writes and export reads; answers lie beside as .csv",
         )
     loso.add_argument(
         "--seeds",
@@ -293,6 +294,7 @@ def main(argv: Sequence[str]) -> int:
         if arguments.command == "loso":
             report = evaluate(data, Recipe(epochs=arguments.epochs), arguments.seeds)
             write_json(arguments.report, {**report, "command": command})
+            write_answers(arguments.report.with_suffix(".csv"), report, data)
             print(json.dumps(report["ensemble"], indent=2))
         else:
             report = read_report(arguments.report, PROGRAM)

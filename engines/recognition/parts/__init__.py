@@ -1,0 +1,1 @@
+"""Recognition by comparing parts of the face with animated expressions."""
