@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +16,10 @@ from calibration.file import Calibration, SourceFacts
 from calibration.injection import Injector
 from calibration.lens import Board, View, find_corners
 from calibration.recorder import Recorder
-from calibration.result import Finding, verdict
+from calibration.result import verdict
 from calibration.tracks import MotionTrack, Take
+from calibration.visibility import VisibilityResult
+from engines.spotting.base import Spotter
 from engines.spotting.config import FlowSpotterConfig
 from engines.spotting.flow_spotter import FlowSpotter
 from streamer.config import GlintConfig
@@ -132,7 +135,7 @@ def _still_take(
         if best.take is take and best.worth[0]:
             break
         if not take.complete:
-            console.say(f"The source ended after {take_seconds(take):.1f} s of this take.")
+            console.say(f"The source ended after {_seconds(take):.1f} s of this take.")
             break
         if attempt < _ATTEMPTS:
             ask(_why_again(fresh.baseline))
@@ -174,42 +177,29 @@ def _evaluate(
     console: Console,
 ) -> Calibration:
     """All results from all takes; nothing is recorded any more."""
-    take, rest = still.take, still.baseline
-    fps = info.fps_nominal
+    take, rest, fps = still.take, still.baseline, info.fps_nominal
+    face = take.face
     clocked = clock.measure(take.times, fps_asked=info.fps_asked, fps_nominal=fps, live=info.live)
-    lit = light.measure(take.face.time_s, take.face.luminance, take.face.bands, take.face.band_rows)
-    seen = image.measure(take.face, take.looks, fps)
-    findings: list[Finding] = [*clock.findings(clocked), *image.findings(seen)]
+    lit = light.measure(face.time_s, face.luminance, face.bands, face.band_rows)
+    seen = image.measure(face, take.looks, fps)
+    findings = [*clock.findings(clocked), *image.findings(seen)]
     chosen = visible = None
-    if seen is not None:
+    if seen is not None:  # without a face, that is all there is to say
         findings += [*light.findings(lit), *baseline.findings(rest)]
     if rest is not None:
-        spotter = _spotters(config.flow_spotter, rest, fps)
         motion = take.motion if neutral is None else take.motion.then(neutral)
         quiet, moved_s = _neutral_only(motion, config.flow_spotter, fps)
+        spotter = _spotters(config.flow_spotter, rest, fps)
         console.say("Step 5: choosing the threshold.")
-        half = int(len(quiet) * 0.5)
+        half = len(quiet) // 2
         chosen = threshold.measure(
             quiet.between(0, half), quiet.between(half), spotter, plan.false_alarms_per_min
         )
-        findings += threshold.findings(chosen, left_out_s=moved_s)
-        if chosen is not None and rest.still and take.footage is not None:
-            console.say("Step 6: looking for the smallest visible movement.")
-            told = console.progress("passes", plan.passes + plan.checks)
-            factor = chosen.factor
-            visible = visibility.measure(
-                Injector(take.footage, config.alignment, config.motion, fps),
-                take.footage,
-                quiet,
-                rest,
-                lambda: spotter(factor),
-                inter_ocular_px=seen.inter_ocular_px if seen is not None else 0.0,
-                eye_distance_mm=plan.eye_distance_mm,
-                least_noise=config.flow_spotter.noise_floor_iod,
-                passes=plan.passes,
-                checks=plan.checks,
-                progress=told,
+        if chosen is not None and rest.still:
+            visible = _visibility(
+                still, quiet, partial(spotter, chosen.factor), config, plan, console
             )
+        findings += threshold.findings(chosen, left_out_s=moved_s)
         findings += visibility.findings(visible)
     engine = FlowSpotter(config.flow_spotter, fps)
     return Calibration(
@@ -228,6 +218,36 @@ def _evaluate(
         visibility=visible,
         findings=tuple(findings),
         verdict=verdict(findings),
+    )
+
+
+def _visibility(
+    still: _Still,
+    quiet: MotionTrack,
+    spotter: Callable[[], Spotter],
+    config: GlintConfig,
+    plan: Plan,
+    console: Console,
+) -> VisibilityResult | None:
+    """Step 6, with the threshold of step 5."""
+    footage, rest = still.take.footage, still.baseline
+    if footage is None or rest is None:
+        return None
+    console.say("Step 6: looking for the smallest visible movement.")
+    times = still.take.times.time_s
+    fps = (len(times) - 1) / float(times[-1] - times[0])
+    return visibility.measure(
+        Injector(footage, config.alignment, config.motion, fps),
+        footage,
+        quiet,
+        rest,
+        spotter,
+        inter_ocular_px=float(np.median(still.take.face.inter_ocular_px)),
+        eye_distance_mm=plan.eye_distance_mm,
+        least_noise=config.flow_spotter.noise_floor_iod,
+        passes=plan.passes,
+        checks=plan.checks,
+        progress=console.progress("passes", plan.passes + plan.checks),
     )
 
 
@@ -256,7 +276,7 @@ def _neutral_only(
     return quiet, motion.measured_s - quiet.measured_s
 
 
-def take_seconds(take: Take) -> float:
+def _seconds(take: Take) -> float:
     """Length of a take in stream time."""
     times = take.times.time_s
     return float(times[-1] - times[0]) if len(times) else 0.0

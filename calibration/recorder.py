@@ -33,6 +33,7 @@ from streamer.sources.base import FrameSource, SourceInfo
 
 _BANDS = 24
 _LOOK_EVERY_S = 0.4
+_LOOK_MARGIN = 0.2  # for the head's sway, in inter-ocular distances
 _REACH = 2.2  # of the recorded window around the face, in inter-ocular distances
 _FOOTAGE_BYTES = 512 * 1024**2
 _POLL_S = 0.1
@@ -236,6 +237,7 @@ class _Sheet:
     _window: _Window | None = None
     _band_rows: npt.NDArray[np.int64] | None = None
     _looks: list[tuple[Image, Image, tuple[float, ...], float]] = field(default_factory=list)
+    _look_at: tuple[int, int, int, int] | None = None
     _half_look: Image | None = None
     _next_look_s: float = -math.inf
     _footage: npt.NDArray[np.uint8] | None = None
@@ -304,11 +306,23 @@ class _Sheet:
 
     def _look(self, time_s: float, part: Image, box: tuple[float, ...], span: float) -> None:
         """Every now and then, keep two pictures in a row."""
+        x, y, width, height = box
+        if self._look_at is None:
+            margin = _LOOK_MARGIN * span
+            self._look_at = (
+                max(0, int(x - margin)),
+                max(0, int(y - margin)),
+                int(x + width + margin),
+                int(y + height + margin),
+            )
+        left, top, right, bottom = self._look_at
+        seen = part[top:bottom, left:right]
         if self._half_look is not None:
-            self._looks.append((self._half_look, part.copy(), box, span))
+            face = (x - left, y - top, width, height)
+            self._looks.append((self._half_look, seen.copy(), face, span))
             self._half_look = None
         elif time_s >= self._next_look_s:
-            self._half_look = part.copy()
+            self._half_look = seen.copy()
             self._next_look_s = time_s + _LOOK_EVERY_S
 
     def _film(self, frame: Frame, gray: Image, alignment: Alignment) -> None:

@@ -120,12 +120,13 @@ class MotionTrack:
 
     def then(self, later: MotionTrack) -> MotionTrack:
         """Return these samples and later ones; measurement begins anew between them."""
+        if not len(later):
+            return self
         columns = {
             field.name: np.concatenate([getattr(self, field.name), getattr(later, field.name)])
             for field in fields(self)
         }
-        if len(later):
-            columns["restart"][len(self)] = True
+        columns["restart"][len(self)] = True
         return MotionTrack(**columns)
 
     @property
@@ -142,8 +143,8 @@ class Looks:
     """Pairs of successive pictures of the face, a few a second, in full resolution.
 
     Attributes:
-        pairs: (K, 2, h, w) or (K, 2, h, w, 3) uint8, the same window of the picture every time.
-        boxes: (K, 4) face in the window: x, y, width, height.
+        pairs: (K, 2, h, w) or (K, 2, h, w, 3) uint8, the same part of the picture every time.
+        boxes: (K, 4) face in that part: x, y, width, height.
         inter_ocular_px: (K,) distance of the outer eye corners in picture pixels.
     """
 
