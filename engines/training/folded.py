@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from calibration.temperature import fit_temperature
+from engines.errors import UserError
 from engines.motion.planes import PREPROCESSING
 from engines.network_files import INPUT_NAME, NetworkManifest
 from engines.recognition import network_recognizer as recognition
@@ -122,6 +123,13 @@ def _fit(task: Task, source: ClipSource, recipe: Recipe, told: Told) -> Fitted:
         draw_samples(source.clips(who), source.classes, task.seed)
         for who in (task.fold.train, task.fold.validation)
     )
+    for what, samples in (("to learn from", training), ("to decide", validation)):
+        named = (samples.emotion >= 0) & (samples.emotion < len(source.classes))
+        if not samples.micro.any() or not named.any():
+            raise UserError(
+                f"In fold {task.fold.name} those {what} show no micro-expression or no "
+                "emotion: use more people."
+            )
     told(f"{len(training.micro)} samples")
     return fit(
         recipe,
