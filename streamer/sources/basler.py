@@ -113,6 +113,9 @@ class BaslerSource(GenICamSource):
 class PylonGrabber:
     """A grabbing `pylon.InstantCamera` as a grabber.
 
+    On Linux pylon ends its waits by SIGALRM: a process that handles this signal itself would wait
+    for a silent camera for ever.
+
     Args:
         pylon: The module.
         camera: Opened and grabbing; closed with the grabber.

@@ -362,11 +362,11 @@ def _await_trigger(features: Features, line: str, edge: str, fps: float | None) 
 def _choose_rate(
     features: Features, asked: float | None, exposure_s: float | None, notes: list[str]
 ) -> float | None:
-    name = _first(features, _RATE)
     switch = _first(features, _RATE_SWITCH)
+    if asked is not None and switch is not None:
+        features.set_flag(switch, True)
+    name = _first(features, _RATE)  # some cameras have it only once it is switched on
     if asked is not None:
-        if switch is not None:
-            features.set_flag(switch, True)
         if name is None:
             notes.append("The camera's rate cannot be set.")
         else:

@@ -27,6 +27,9 @@ from tests.sources.source_media import (
     write_video,
 )
 
+# On Linux pylon's waits end by SIGALRM, which pytest-timeout would otherwise take for itself.
+pytestmark = pytest.mark.timeout(method="thread")
+
 
 @dataclass
 class Bench:
