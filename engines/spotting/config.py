@@ -78,6 +78,12 @@ class FlowSpotterConfig(BaseModel):
     blink_hold_s: float = Field(
         0.12, ge=0, description="How long the regions stay muted after the eyes are still."
     )
+    speech_gap_s: float = Field(
+        0.5, ge=0, le=2, description="Two movements of the mouth this close are syllables."
+    )
+    speech_s: float = Field(
+        1.5, ge=0, le=10, description="Three movements of the mouth within this are, too."
+    )
     max_head_speed: float = Field(
         0.8, gt=0, description="Faster head motion (IOD/s) lets no event start."
     )

@@ -65,7 +65,7 @@ def test_the_report_tells_what_was_measured_and_stands_alone(recorded):
         *(
             "360 frames, 6.00 s",
             "Frames lost none",
-            "flow 1, 0.076 s look-ahead",
+            "flow 2, 0.076 s look-ahead",
             "320\N{MULTIPLICATION SIGN}240",
         ),
         *("none: the threshold is the engine's own", "Beside the truth: truth.jsonl"),

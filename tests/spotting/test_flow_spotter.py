@@ -62,6 +62,27 @@ def test_noise_alone_is_no_expression(fps):
     assert closed(events) == []
 
 
+MOUTH = ("upper_lip", "lower_lip", "chin")
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_syllables_after_the_first_are_speech(fps):
+    syllables = [Movement(4.0 + 0.35 * k, 0.25, 0.015, MOUTH) for k in range(8)]
+    later = Movement(9.0, 0.35, 0.015, MOUTH)
+    events, _ = run(spotter(fps), samples(fps, 12.0, [*syllables, later]))
+    first, last = closed(events)
+    assert first.onset_s < 4.3
+    assert last.onset_s == pytest.approx(9.0, abs=0.15)
+    assert {e.quality for e in events if e.state is EventState.WITHDRAWN} >= {("speech",)}
+
+
+def test_brows_that_move_again_are_not_speech():
+    brows = ("left_brow_inner", "right_brow_inner", "left_brow_outer", "right_brow_outer")
+    script = [Movement(4.0 + 0.6 * k, 0.3, 0.02, brows) for k in range(4)]
+    events, _ = run(spotter(), samples(200.0, 9.0, script))
+    assert len(closed(events)) == 4
+
+
 @pytest.mark.parametrize("fps", RATES)
 def test_blinks_are_no_expressions(fps):
     blinks = [Blink(3.0 + 2.7 * k, 0.15 + 0.05 * (k % 4)) for k in range(8)]
