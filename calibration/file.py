@@ -116,12 +116,13 @@ class Calibration(Result):
         spotter = config.flow_spotter.model_copy(update=settings)
         return config.model_copy(update={"flow_spotter": spotter})
 
-    def check(self, info: SourceInfo, spotter: str) -> tuple[str, ...]:
+    def check(self, info: SourceInfo, spotter: str, subject: str | None) -> tuple[str, ...]:
         """Compare the source of a session with the one that was calibrated.
 
         Args:
             info: The session's source.
             spotter: The session's spotting engine, name and version.
+            subject: The session's subject; None when it is not named.
 
         Returns:
             What a reader of the session must be warned of.
@@ -146,6 +147,11 @@ class Calibration(Result):
             notes.append(
                 f"The calibration was made on {mine.name}, and this is {info.name}: make sure that "
                 "camera, place and subject are the same."
+            )
+        if None not in (subject, self.subject) and subject != self.subject:
+            notes.append(
+                f"The calibration was made for the subject {self.subject}, and this session is of "
+                f"{subject}: calibrate again."
             )
         if spotter != self.spotter:
             notes.append(

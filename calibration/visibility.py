@@ -321,7 +321,8 @@ def findings(result: VisibilityResult | None) -> tuple[Finding, ...]:
                 severity="warning",
                 what=f"Movements below {result.amplitude_px:.1f} pixels "
                 f"({result.amplitude_mm:.2f} mm) are missed; many micro-expressions are smaller.",
-                advice="A larger face in the picture, more light and less gain help most.",
+                advice="A larger face in the picture, more light and less gain help, and so does "
+                "a larger budget of false alarms.",
             )
         )
     return tuple(found)

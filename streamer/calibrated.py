@@ -26,13 +26,13 @@ class UsedCalibration:
     path: Path
     calibration: Calibration
 
-    def check(self, info: SourceInfo, spotter: str) -> tuple[str, ...]:
+    def check(self, info: SourceInfo, spotter: str, subject: str | None) -> tuple[str, ...]:
         """Return warnings for a source; see `Calibration.check`.
 
         Raises:
             ConfigError: It was made for another size, rate or camera.
         """
-        return self.calibration.check(info, spotter)
+        return self.calibration.check(info, spotter, subject)
 
     def summary(self) -> Mapping[str, Any]:
         """Return what the session's record says of it, its age now included."""

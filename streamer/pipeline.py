@@ -208,7 +208,7 @@ class Pipeline:
         self._spotter = self._stages.spotter(info)
         if self._calibration is not None:
             spotter = f"{self._spotter.name} {self._spotter.version}"
-            self._notes += self._calibration.check(info, spotter)
+            self._notes += self._calibration.check(info, spotter, self._config.subject)
         self._analysis = Analysis(self._stages.meter(info, self._spotter), self._spotter)
         if self._stages.recognizer is not None:
             self._recognition = RecognitionThread(self._stages.recognizer())

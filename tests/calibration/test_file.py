@@ -129,12 +129,12 @@ def test_no_calibration_changes_nothing():
 def test_what_an_unfit_rig_gave_is_not_used():
     unfit = calibration(verdict=Verdict.NOT_FIT)
     assert unfit.applied_to(GlintConfig()) == GlintConfig()
-    assert "not fit" in unfit.check(INFO, "flow 1")[0]
+    assert "not fit" in unfit.check(INFO, "flow 1", None)[0]
 
 
 def test_the_same_rig_is_accepted_without_a_word():
-    assert calibration().check(INFO, "flow 1") == ()
-    assert calibration().check(replace(INFO, fps_nominal=199.9), "flow 1") == ()
+    assert calibration().check(INFO, "flow 1", None) == ()
+    assert calibration().check(replace(INFO, fps_nominal=199.9), "flow 1", "P07") == ()
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_same_rig_is_accepted_without_a_word():
 )
 def test_another_size_rate_or_camera_is_refused(changes, said):
     with pytest.raises(ConfigError, match=said):
-        calibration().check(replace(INFO, **changes), "flow 1")
+        calibration().check(replace(INFO, **changes), "flow 1", None)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,15 @@ def test_another_size_rate_or_camera_is_refused(changes, said):
     ],
 )
 def test_what_may_be_another_rig_is_warned_of(info, spotter, age, said):
-    (note,) = calibration(created_utc=datetime.now(timezone.utc) - age).check(info, spotter)
+    (note,) = calibration(created_utc=datetime.now(timezone.utc) - age).check(info, spotter, None)
     assert said in note
+
+
+def test_another_subject_is_warned_of():
+    (note,) = calibration().check(INFO, "flow 1", "P08")
+    assert "P07" in note
+    assert "P08" in note
+    assert calibration(subject=None).check(INFO, "flow 1", "P08") == ()
 
 
 def test_the_verdict_is_that_of_the_worst_finding():
