@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from streamer.errors import ConfigError
+from streamer.config import GlintConfig, read_toml
+from streamer.errors import ConfigError, SessionError
 from streamer.process import MISTAKE, CommandParser, run_command
 
 if TYPE_CHECKING:
@@ -19,9 +21,14 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "export": "write sessions for ELAN, MEGC, OpenFace's users, or as Parquet",
         "report": "write one HTML page that tells what a session measured",
+        "batch": "analyse an archive of recordings, each into a session folder of its own",
+        "purge": "delete a subject's sessions, or old ones",
     }
 )
 """Name of a command to what it does."""
+
+_CORES_A_JOB = 2  # what one analysis keeps busy
+_FOREVER_DAYS = 100_000.0
 
 _EXPORT = """\
 Write finished sessions in the form of another program. What reviewers changed is taken into
@@ -37,6 +44,22 @@ _REPORT = """\
 Write one HTML page about a session that needs no other file: what was measured on what rig, how
 good the recording is, every event, the score with its threshold, the truth beside it where there
 is one, and the limits of the method.
+"""
+
+_BATCH = """\
+Analyse every recording of a folder and of the folders in it: videos, folders of pictures (with
+--fps), and session folders with a recording. Each goes into its own session folder under --out.
+
+What is finished is not analysed again, so a batch that was ended goes on where it stood; what
+broke off is analysed anew into another folder. A file that cannot be read is named in the table
+and stops nothing. The table is printed, and written to batch.csv.
+"""
+
+_PURGE = """\
+Delete the sessions in a folder and in the folders in it: those of a subject, those older than some
+days, or those that are both. They are listed first, and nothing is deleted without a yes. What
+other programs put into a session's folder stays there and is named; exports and reports that were
+written elsewhere are not found.
 """
 
 
@@ -137,12 +160,138 @@ def _report_parser() -> CommandParser:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from streamer.review.report import report, save  # noqa: PLC0415
+    from streamer.review.report import REPORT_FILE, report, save  # noqa: PLC0415
 
     session = _read(options.session)
-    path = options.out or session.path / "report.html"
+    path = options.out or session.path / REPORT_FILE
     save(path, report(session, options.truth, faces=options.faces))
     print(path)
+
+
+# -- batch -----------------------------------------------------------------------------------
+
+
+def _batch_parser() -> CommandParser:
+    parser = _parser("batch", _BATCH)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the archive")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the session folders"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=max(1, (os.cpu_count() or 1) // _CORES_A_JOB),
+        metavar="N",
+        help="recordings to analyse at the same time (default: %(default)s, half of the cores)",
+    )
+    parser.add_argument(
+        "--pattern",
+        metavar="GLOB",
+        help="what the end of a path must match, such as '*.avi' or 's*/EP*' for folders of "
+        "pictures (default: everything that looks like a recording)",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file with any setting of a session"
+    )
+    parser.add_argument("--fps", type=float, metavar="HZ", help="rate of folders of pictures")
+    parser.add_argument("--spotter", metavar="NAME", help="spotting engine")
+    parser.add_argument("--recognizer", metavar="NAME", help="recognition engine, or 'none'")
+    return parser
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of jobs")
+    return int(text)
+
+
+def _batch(options: argparse.Namespace) -> None:
+    from streamer.review.batch import Batch, find_recordings  # noqa: PLC0415 - engines, seconds
+
+    found = find_recordings(options.folder, options.pattern, options.out)
+    batch = Batch(options.folder, found, options.out, _batch_configuration(options))
+    try:
+        batch.run(options.jobs, bar=sys.stderr.isatty())
+    finally:
+        if batch.results:
+            print(batch.table())
+            print(f"Table: {batch.save()}")
+            print("A micro-expression does not prove that a person lies.")
+    for note in batch.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    if batch.failed:
+        for result in batch.failed:
+            print(f"{result.file}: {result.reason}", file=sys.stderr)
+        raise SessionError(
+            f"{len(batch.failed)} of {len(found)} recordings could not be analysed: mend what is "
+            "said above and run it again, the others are not analysed again."
+        )
+
+
+def _batch_configuration(options: argparse.Namespace) -> GlintConfig:
+    tree = read_toml(options.config) if options.config is not None else {}
+    GlintConfig.from_tree(tree, str(options.config))  # a mistake in the file names the file
+    source = {**tree.get("source", {}), "speed": "max"}
+    if options.fps is not None:
+        source["fps"] = options.fps
+    engines = {"spotter": options.spotter, "recognizer": options.recognizer}
+    given = {role: name for role, name in engines.items() if name is not None}
+    return GlintConfig.from_tree({**tree, **given, "source": source})
+
+
+# -- purge -----------------------------------------------------------------------------------
+
+
+def _purge_parser() -> CommandParser:
+    parser = _parser("purge", _PURGE)
+    parser.add_argument("root", type=Path, metavar="ROOT", help="folder that holds the sessions")
+    parser.add_argument("--subject", metavar="ID", help="pseudonym that the sessions bear")
+    parser.add_argument(
+        "--older-than", type=_days, metavar="DAYS", help="sessions that started before"
+    )
+    parser.add_argument("--yes", action="store_true", help="delete without asking")
+    return parser
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days < _FOREVER_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days")
+    return days
+
+
+def _purge(options: argparse.Namespace) -> None:
+    from streamer.review.purge import delete, find_doomed  # noqa: PLC0415
+
+    if options.subject is None and options.older_than is None:
+        raise ConfigError("Say which sessions to delete: give --subject, --older-than, or both.")
+    doomed = find_doomed(options.root, options.subject, options.older_than)
+    if not doomed:
+        print("There is no such session.")
+        return
+    for each in doomed:
+        subject = each.subject or "no subject"
+        print(f"{each.path}  {each.started:%Y-%m-%d %H:%M} UTC  {subject}  {_megabytes(each.size)}")
+    total = f"{len(doomed)} sessions, {_megabytes(sum(each.size for each in doomed))}"
+    if not (options.yes or _agreed(total)):
+        print("Nothing was deleted.")
+        return
+    for path in delete(doomed):
+        print(f"Note: {path} is not Glint's and was left.", file=sys.stderr)
+    print(f"Deleted: {total}.")
+
+
+def _agreed(total: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{total} would be deleted, and nobody can be asked: add --yes.")
+    try:
+        return input(f"Delete {total}, for good? Type yes: ").strip().lower() == "yes"
+    except EOFError:
+        return False
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def _read(path: Path) -> Session:
@@ -156,4 +305,11 @@ def _read(path: Path) -> Session:
 
 _COMMANDS: Mapping[
     str, tuple[Callable[[], CommandParser], Callable[[argparse.Namespace], None]]
-] = MappingProxyType({"export": (_export_parser, _export), "report": (_report_parser, _report)})
+] = MappingProxyType(
+    {
+        "export": (_export_parser, _export),
+        "report": (_report_parser, _report),
+        "batch": (_batch_parser, _batch),
+        "purge": (_purge_parser, _purge),
+    }
+)

@@ -25,6 +25,9 @@ from streamer.review.session_reader import Frames, Session, detected_kinds, read
 from streamer.review.timeline import AXIS, COLUMNS, LANE, LEFT, SCORE, WIDTH, strips
 from streamer.version import VERSION
 
+REPORT_FILE = "report.html"
+"""Name of a report inside its session folder."""
+
 Figure = tuple[str, str, str]
 """Name, value and tone (empty, `warn` or `bad`) of a figure."""
 

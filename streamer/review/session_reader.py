@@ -7,6 +7,7 @@ said, in `Session.notes`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -27,6 +28,8 @@ SESSION_FILE = "session.json"
 
 _NEEDED = frozenset({"version", "source", "started_utc", "end_state"})
 _EVENT = TypeAdapter(Event)
+_TAIL_BYTES = 8192  # more than a row
+_TIME_COLUMN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Session:
     @property
     def started(self) -> datetime:
         """When the session started, in UTC."""
-        return _moment(str(self.document["started_utc"]))
+        return moment(str(self.document["started_utc"]))
 
     @property
     def subject(self) -> str | None:
@@ -145,13 +148,29 @@ class Frames:
         return column
 
 
-def is_session(path: Path) -> bool:
-    """Whether a folder is a session: it holds a `session.json` that Glint wrote."""
+def session_document(path: Path) -> Mapping[str, Any] | None:
+    """The `session.json` of a folder; None when it holds none that Glint wrote."""
     try:
         document = json.loads((path / SESSION_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(document, dict) and document.keys() >= _NEEDED
+        return None
+    return document if isinstance(document, dict) and document.keys() >= _NEEDED else None
+
+
+def is_session(path: Path) -> bool:
+    """Whether a folder is a session."""
+    return session_document(path) is not None
+
+
+def moment(text: str) -> datetime:
+    """Return the time that `started_utc` states.
+
+    Raises:
+        ValueError: It states none.
+    """
+    # Python 3.10 does not know Z.
+    stated = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return stated if stated.tzinfo else stated.replace(tzinfo=timezone.utc)
 
 
 def read_session(path: Path) -> Session:
@@ -217,6 +236,17 @@ def read_frames(session: Path, columns: Iterable[str] | None = None) -> Frames:
     return Frames(wanted, np.empty((0, len(wanted))) if values is None else values, torn)
 
 
+def last_time_s(session: Path) -> float:
+    """Stream time of the last analysed frame in seconds, without reading the others; 0 if none."""
+    try:
+        with (session / "frames.csv").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            rows = file.read().decode("utf-8").rpartition("\n")[0].split("\n")
+        return float(rows[-1].split(",")[_TIME_COLUMN])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def detected_kinds(events: Iterable[ReviewedEvent]) -> dict[EventKind, int]:
     """Number of events of each kind."""
     kinds = [each.event.kind for each in events]
@@ -272,9 +302,3 @@ def _events(path: Path, documents: Iterable[dict[str, Any]]) -> Iterable[Event]:
                 f"{path}, line {number} is no event ({reason}): copy the session again from where "
                 "it was recorded."
             ) from error
-
-
-def _moment(text: str) -> datetime:
-    # Python 3.10 does not know Z.
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

@@ -21,7 +21,7 @@ from streamer.sources.base import SourceInfo, SourceOptions, SourceState
 from streamer.sources.opencv import quiet_opencv
 from streamer.sources.playback import Playback
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 _GAP_CAUSE = "missing_file"
 _THREADS = 2
 _AHEAD = 8
@@ -164,7 +164,7 @@ class ImageFolderSource:
             pictures = [
                 entry
                 for entry in self._path.iterdir()
-                if entry.suffix.lower() in _SUFFIXES and not entry.name.startswith(".")
+                if entry.suffix.lower() in PICTURE_SUFFIXES and not entry.name.startswith(".")
             ]
         except FileNotFoundError as error:
             raise SourceError(f"{self._path} does not exist: check the path.") from error
