@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from calibration import lens
+from calibration.cli import main
 from calibration.lens import Board
 from streamer.errors import ConfigError
 
@@ -39,20 +40,28 @@ def view(rotation, shift, distortion) -> np.ndarray:
     )
 
 
-def views(distortion) -> list[lens.View]:
-    poses = [
-        ((0.3, 0.0, 0.0), (-120, -80, 320)), ((-0.3, 0.2, 0.1), (-60, -40, 300)),
-        ((0.1, -0.4, 0.0), (-150, -60, 360)), ((0.1, 0.4, -0.1), (-60, -100, 350)),
-        ((-0.2, -0.2, 0.2), (-100, -70, 260)), ((0.4, 0.2, 0.0), (-180, -120, 400)),
-        ((0.0, 0.5, 0.1), (-20, -60, 330)), ((-0.4, -0.1, 0.0), (-110, -20, 330)),
-        ((0.2, -0.3, 0.3), (-40, -130, 340)), ((0.0, 0.0, 0.0), (-105, -75, 280)),
-    ]  # fmt: skip
-    found = [lens.find_corners(view(r, s, distortion), BOARD) for r, s in poses]
+POSES = [
+    ((0.3, 0.0, 0.0), (-120, -80, 320)), ((-0.3, 0.2, 0.1), (-60, -40, 300)),
+    ((0.1, -0.4, 0.0), (-150, -60, 360)), ((0.1, 0.4, -0.1), (-60, -100, 350)),
+    ((-0.2, -0.2, 0.2), (-100, -70, 260)), ((0.4, 0.2, 0.0), (-180, -120, 400)),
+    ((0.0, 0.5, 0.1), (-20, -60, 330)), ((-0.4, -0.1, 0.0), (-110, -20, 330)),
+    ((0.2, -0.3, 0.3), (-40, -130, 340)), ((0.0, 0.0, 0.0), (-105, -75, 280)),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    return [view(rotation, shift, BARREL) for rotation, shift in POSES]
+
+
+@pytest.fixture(scope="module")
+def views(pictures) -> list[lens.View]:
+    found = [lens.find_corners(picture, BOARD) for picture in pictures]
     return [seen for seen in found if seen is not None]
 
 
-def test_focal_length_within_one_per_cent():
-    result = lens.measure(views(BARREL), SIZE, BOARD)
+def test_focal_length_within_one_per_cent(views):
+    result = lens.measure(views, SIZE, BOARD)
     assert result.views >= lens.MIN_VIEWS
     assert result.rms_px < 0.5
     assert result.focal_px == pytest.approx((620, 615), rel=0.01)
@@ -62,9 +71,8 @@ def test_focal_length_within_one_per_cent():
     assert lens.LensResult.model_validate_json(result.model_dump_json()) == result
 
 
-def test_too_few_views_are_refused():
-    seen = lens.find_corners(view((0, 0, 0), (-105, -75, 280), BARREL), BOARD)
-    assert seen is not None
+def test_too_few_views_are_refused(views):
+    seen = views[0]
     with pytest.raises(ConfigError, match="seen in 2 positions"):
         lens.measure([seen, seen], SIZE, BOARD)
 
@@ -78,7 +86,21 @@ def test_no_board_is_no_view(tmp_path):
     assert len(seen[0]) == (BOARD.columns - 1) * (BOARD.rows - 1)
 
 
-def test_bad_views_are_told():
-    result = lens.measure(views(BARREL), SIZE, BOARD)
+def test_bad_views_are_told(views):
+    result = lens.measure(views, SIZE, BOARD)
     told = lens.findings(result.model_copy(update={"rms_px": 2.0, "coverage": 0.3}))
     assert [finding.severity for finding in told] == ["warning", "warning"]
+
+
+def test_a_folder_of_pictures_is_measured_from_the_command_line(pictures, tmp_path, capsys):
+    folder = tmp_path / "views"
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(folder / f"{number:03}.png"), picture)
+        cv2.imwrite(str(folder / f"{number:03}b.png"), picture)  # not a new position
+    out = tmp_path / "lens.json"
+    assert main(["lens", "--source", str(folder), "--fps", "2", "--out", str(out)]) == 0
+    result = lens.LensResult.model_validate_json(out.read_text())
+    assert result.views <= len(POSES)
+    assert result.focal_px == pytest.approx((620, 615), rel=0.01)
+    assert "Focal length" in capsys.readouterr().out

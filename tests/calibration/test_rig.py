@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from calibration import clock
 from calibration.cli import main
 from calibration.file import Calibration
 from calibration.guide import Plan, calibrate
@@ -149,6 +150,22 @@ def test_takes_of_a_file_follow_each_other_without_a_frame_between():
     assert second.footage is None
     assert first.footage is not None
     assert len(first.motion) == FPS
+
+
+def test_a_live_source_runs_on_between_takes_and_its_clock_is_fitted():
+    options = SourceOptions(fps=60, width=240, height=180, duration_s=60, realtime=True)
+    source = DemoSource("demo", options, ScenarioConfig(expressions=False))
+    with Recorder(source, GlintConfig()) as recorder:
+        first = recorder.record(1.5, pictures=False)
+        second = recorder.record(0.5, pictures=False)
+    assert first.complete
+    assert second.times.time_s[0] > first.times.time_s[-1]
+    result = clock.measure(first.times, fps_asked=60, fps_nominal=60, live=True)
+    assert result is not None
+    assert result.fps_produced == pytest.approx(60)
+    spanned = first.times.index[-1] - first.times.index[0] + 1
+    assert result.frames + sum(result.lost.values()) == spanned
+    assert result.frames < 50 or result.host is not None
 
 
 @pytest.mark.shared_data
