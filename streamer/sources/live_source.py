@@ -214,6 +214,8 @@ class LiveSource(ABC):
         if grab.reconnected is not None:
             self._clock.forget_device()
         stamp = arrival.stamp_s if self._device_clock else None
+        if stamp is None and self._device_clock:
+            self._note_once(self._no_timestamps())
         tick = self._clock.tick(stamp, elapsed_s)
         missing, cause = self._missing(grab, tick, elapsed_s)
         self._index += 1 + missing

@@ -169,6 +169,8 @@ def test_software_trigger_releases_each_frame(opened: Any) -> None:
             threading.Event().wait(0.001)
         camera.TriggerSoftware.Execute()
         assert [frame.index for frame in _read(source, 1)] == [index]
+    # Only now does it show that the emulator has no clock.
+    assert any("no timestamps" in note for note in source.notes)
     assert info.fps_nominal == 200.0
 
 
