@@ -22,7 +22,6 @@ CLEAR = 3.0
 """A movement this many times above the threshold is an expression, not noise."""
 
 _RAYLEIGH_MEDIAN = 1.1774  # median length of a 2-D normal vector of unit variance
-_MAD_TO_SIGMA = 1.4826
 _SMOOTH_S = 0.008
 _NEUTRAL_S = 1.0
 _LID_IOD = 0.006  # flow reads the lid's fall short

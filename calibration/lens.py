@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -70,7 +71,7 @@ class LensResult(Result):
         distortion: k1, k2, p1, p2, k3.
     """
 
-    format: int = 1
+    format: Literal[1] = 1
     board: Board
     width: int
     height: int

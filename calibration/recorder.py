@@ -427,7 +427,6 @@ class _Sheet:
             gap_before=np.array(gaps, np.int64),
             to_picture=tuple(transforms),
             mesh=self._mesh.copy(),
-            shrink=self._window.shrink,
         )
 
 

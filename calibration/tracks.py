@@ -166,7 +166,6 @@ class Footage:
         gap_before: (N,) frames missing right before each.
         to_picture: N transforms from the canonical face to `pictures`.
         mesh: (468, 3) landmarks in the canonical face.
-        shrink: Picture pixels of the camera in one pixel of `pictures`.
     """
 
     pictures: npt.NDArray[np.uint8]
@@ -174,7 +173,6 @@ class Footage:
     gap_before: npt.NDArray[np.int64]
     to_picture: tuple[Similarity, ...]
     mesh: npt.NDArray[np.float32]
-    shrink: int
 
     def __len__(self) -> int:
         return len(self.pictures)
