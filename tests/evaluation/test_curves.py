@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import curves
+from engines.evaluation.spotting import Tally
 
 
 @pytest.fixture
@@ -33,23 +34,31 @@ def made_up(tmp_path: Path) -> Path:
 
 
 def test_constants_come_from_the_other_subjects(made_up, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(curves, "SMOOTH_S", (0.2,))
-    monkeypatch.setattr(curves, "RISE_S", (0.5,))
     monkeypatch.setattr(curves, "FACTORS", (6.0, 60.0))
-    monkeypatch.setattr(curves, "MICRO_S", (0.8,))
     out = tmp_path / "out.json"
     assert curves.main(["--curves", str(made_up), "--json", str(out)]) == 0
     measured = json.loads(out.read_text())
     rows = {row["decision"]: row for row in measured["rows"]}
-    for name in ("causal, constants nested", "scores times 1000, 30 fps"):
+    for name in ("causal", "scores times 1000"):
         assert (rows[name]["tp"], rows[name]["fn"]) == (12, 0)
         assert rows[name]["false_positives_per_min"] <= curves.MAX_FP_PER_MIN
     assert rows["the same curves at 200 fps"]["tp"] == 12
-    assert {c["threshold_factor"] for c in measured["chosen"].values()} == {6.0}
-    assert {c["prior_s"] for c in measured["chosen"].values()} == {0.4}
+    for constants in measured["chosen"].values():
+        assert (constants["threshold_factor"], constants["prior_s"]) == (6.0, 0.4)
+        assert (constants["rise_s"], constants["micro_s"]) == (0.4, pytest.approx(0.6))
     (result,) = measured["results"]
-    assert result["f1"] == rows["causal, constants nested"]["f1"]
-    assert "offline, p nested" in capsys.readouterr().out
+    assert result["f1"] == rows["causal"]["f1"]
+    assert "offline, p = 0.6 for all" in capsys.readouterr().out
+
+
+def test_the_threshold_is_the_lowest_that_keeps_within_the_rate():
+    rates = (9, 4, 1, 0)
+
+    def judged(setting, name):
+        return Tally(fp=rates[setting], duration_s=60)
+
+    assert curves.lowest_within_limit(range(4), ["a", "b"], judged) == 2
+    assert curves.lowest_within_limit(range(2), ["a", "b"], judged) == 1
 
 
 def test_missing_curves_are_a_users_mistake(tmp_path, capsys):
