@@ -95,18 +95,21 @@ def summarise(runs: Sequence[Logits], seeds: Sequence[int], data: Composite3) ->
     }
 
 
-def figures(predicted: npt.NDArray[np.intp], data: Composite3) -> dict[str, dict[str, Any]]:
+def figures(
+    predicted: npt.NDArray[np.intp], data: Composite3, names: Sequence[str] = DATASETS
+) -> dict[str, dict[str, Any]]:
     """Scores with intervals over subjects, of the composite and of each data set.
 
     Args:
         predicted: (N,) class indices.
         data: The data set.
+        names: Which of `DATASETS`.
 
     Returns:
-        One of `DATASETS` to its figures, ready to be written as JSON.
+        Name to figures, ready to be written as JSON.
     """
     result = {}
-    for name in DATASETS:
+    for name in names:
         chosen = np.flatnonzero((data.datasets == name) | (name == "composite"))
         truth, guess, subjects = data.labels[chosen], predicted[chosen], data.subjects[chosen]
         found = scores(truth, guess, len(CLASSES))
@@ -187,7 +190,7 @@ def write_answers(path: Path, report: dict[str, Any], data: Composite3) -> None:
 
     Args:
         path: The `.csv` file.
-        report: What `summarise` returned.
+        report: Has the `answers`, (N,) class indices.
         data: The data set.
     """
     rows = zip(data.subjects, data.datasets, data.labels, report["answers"], strict=True)

@@ -15,11 +15,14 @@ from engines.evaluation.__main__ import main as evaluation
 from engines.recognition.parts.recognizer import PartsRecognizer
 from engines.training import parts
 from engines.training.flow_pictures import draw_pictures
+from engines.training.nested_parts import recipes
 
 
 @pytest.fixture
 def small_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(parts, "draw_pictures", partial(draw_pictures, faces=1))
+    few = recipes()[::6]
+    monkeypatch.setattr(parts, "recipes", lambda: few)
     rng = np.random.default_rng(0)
     path = tmp_path / "small.npz"
     np.savez(
