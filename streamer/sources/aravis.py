@@ -7,7 +7,6 @@ import math
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from streamer.sources.aravis_library import (
 )
 from streamer.sources.capture_thread import Connection
 from streamer.sources.genicam import FeatureError, GenICamSource, set_up
-from streamer.sources.grabber import Arrival, DeviceLostError, FrameNumbers
+from streamer.sources.grabber import Arrival, DeviceLostError, LossBook
 from streamer.sources.pixels import PixelFormat
 
 _CAUSES = {2: "packet_timeout", 3: "missing_packets", 4: "wrong_packet", 5: "size_mismatch"}
@@ -41,10 +40,6 @@ class AravisSource(GenICamSource):
     """Delivers every frame of a camera that Aravis drives, in order."""
 
     kind = "aravis"
-
-    def __init__(self, spec: str, options: Any, **limits: float) -> None:
-        super().__init__(spec, options, **limits)
-        self._id: str | None = None
 
     @staticmethod
     def matches(spec: str) -> bool:
@@ -70,7 +65,7 @@ class AravisSource(GenICamSource):
                     f"The camera {found.id} cannot be started ({error}): plug it in again."
                 ) from error
             raise
-        self._id = found.id
+        self._known = found.id
         return connection
 
     def _start(self, aravis: Aravis, camera: int, found: AravisDevice) -> Connection:
@@ -97,15 +92,12 @@ class AravisSource(GenICamSource):
 
     def _find(self, devices: list[AravisDevice]) -> AravisDevice:
         """The camera that is meant; after the first time, the same one wherever it is plugged."""
-        wanted = self._id or self._wanted
-        for device in devices:
-            if wanted and wanted in (device.id, device.serial, device.address):
-                return device
-        if self._id is None and wanted.isdigit() and int(wanted) < len(devices):
-            return devices[int(wanted)]
+        number = self._choose([(device.id, device.serial, device.address) for device in devices])
+        if number is not None:
+            return devices[number]
         there = ", ".join(f"aravis:{device.id}" for device in devices)
         raise SourceError(
-            f"There is no GenICam camera {wanted}: check its cable, power and address "
+            f"There is no GenICam camera {self._wanted}: check its cable, power and address "
             f"({f'there are {there}' if there else 'none is found now'})."
         )
 
@@ -125,10 +117,8 @@ class AravisGrabber:
         self._camera = camera
         self._stream = stream
         self._pixels = pixels
-        self._numbers = FrameNumbers()
-        self._failed: Counter[str] = Counter()
+        self._book = LossBook()
         self._buffer: int | None = None
-        self._underruns = 0
         self._counters: Mapping[str, int] = {}
         self._counted_s = 0.0
         self._lost = threading.Event()
@@ -157,14 +147,15 @@ class AravisGrabber:
             status = call("buffer_get_status", buffer)
             if status == SUCCESS:
                 break
-            self._failed[_CAUSES.get(status, "failed_buffer")] += 1
+            self._book.damaged(_CAUSES.get(status, "failed_buffer"))
             self._let_go()
         # The picture may have waited in the driver: its time is that of its coming.
         waited_s = time.time() - call("buffer_get_system_timestamp", buffer) * 1e-9
         host_s = time.perf_counter() - (waited_s if 0.0 < waited_s < _LONGEST_WAIT_S else 0.0)
         self._count(host_s)
         stamp_ns = call("buffer_get_timestamp", buffer)
-        return Arrival(host_s, stamp_ns * 1e-9 if stamp_ns else None, self._losses(buffer))
+        losses = self._book.before(call("buffer_get_frame_id", buffer), self._underruns)
+        return Arrival(host_s, stamp_ns * 1e-9 if stamp_ns else None, losses)
 
     def retrieve(self, out: Image) -> Image | None:
         """Convert straight out of the driver's buffer; see `Grabber.retrieve`."""
@@ -209,19 +200,7 @@ class AravisGrabber:
             self._aravis.call("stream_push_buffer", self._stream, self._buffer)
             self._buffer = None
 
-    def _losses(self, buffer: int) -> Mapping[str, int]:
-        """What is missing before this frame: damaged buffers, and numbers that nobody saw."""
-        failed, self._failed = self._failed, Counter()
-        number = self._aravis.call("buffer_get_frame_id", buffer)
-        unseen = self._numbers.missing(number) - failed.total()
-        if unseen > 0:
-            underruns = self._underrun_count()
-            cause = "buffer_underrun" if underruns > self._underruns else "frame_number_gap"
-            self._underruns = underruns
-            failed[cause] += unseen
-        return failed
-
-    def _underrun_count(self) -> int:
+    def _underruns(self) -> int:
         whole, failures, underruns = (ctypes.c_uint64() for _ in range(3))
         self._aravis.call(
             "stream_get_statistics",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 from streamer.errors import SourceError
 from streamer.frame import Image
 from streamer.sources.capture_thread import Connection
-from streamer.sources.genicam import GenApiFeatures, GenICamSource, set_up
-from streamer.sources.grabber import Arrival, DeviceLostError, FrameNumbers
+from streamer.sources.genicam import FeatureError, GenApiFeatures, GenICamSource, set_up
+from streamer.sources.grabber import Arrival, DeviceLostError, LossBook
 from streamer.sources.pixels import PixelFormat
 
 _NO_NUMBER = 2**64 - 1
@@ -50,10 +49,6 @@ class BaslerSource(GenICamSource):
 
     kind = "basler"
 
-    def __init__(self, spec: str, options: Any, **limits: float) -> None:
-        super().__init__(spec, options, **limits)
-        self._serial: str | None = None
-
     @staticmethod
     def matches(spec: str) -> bool:
         """`basler:` and a serial number, a user-defined name or a number from 0."""
@@ -79,12 +74,12 @@ class BaslerSource(GenICamSource):
             camera.StartGrabbing(pylon.GrabStrategy_OneByOne, pylon.GrabLoop_ProvidedByUser)
         except BaseException as error:
             close_camera(camera, errors)
-            if isinstance(error, errors):
+            if isinstance(error, (errors, FeatureError)):
                 raise SourceError(
                     f"The Basler camera {serial} cannot be started: plug it in again."
                 ) from error
             raise
-        self._serial = serial
+        self._known = serial
         grabber = PylonGrabber(pylon, camera, setup.format)
         return self._connection(setup, grabber)
 
@@ -96,16 +91,13 @@ class BaslerSource(GenICamSource):
     def _find(self, pylon: Any) -> Any:
         """The camera that is meant; after the first time, the same one wherever it is plugged."""
         devices = pylon.TlFactory.GetInstance().EnumerateDevices()
-        wanted = self._serial or self._wanted
-        for device in devices:
-            if wanted in (device.GetSerialNumber(), device.GetUserDefinedName()) and wanted:
-                return device
-        number = int(wanted) if wanted.isdigit() and self._serial is None else len(devices)
-        if number < len(devices):
+        names = [(device.GetSerialNumber(), device.GetUserDefinedName()) for device in devices]
+        number = self._choose(names)
+        if number is not None:
             return devices[number]
         there = ", ".join(f"basler:{device.GetSerialNumber()}" for device in devices)
         raise SourceError(
-            f"There is no Basler camera {wanted}: check its cable and power "
+            f"There is no Basler camera {self._wanted}: check its cable and power "
             f"({f'there are {there}' if there else 'none is found now'})."
         )
 
@@ -127,11 +119,9 @@ class PylonGrabber:
         self._on_timeout = pylon.TimeoutHandling_Return
         self._camera = camera
         self._pixels = pixels
-        self._numbers = FrameNumbers()
-        self._failed: Counter[str] = Counter()
+        self._book = LossBook()
         self._result: Any = None
         self._statistics = GenApiFeatures(camera.GetStreamGrabberNodeMap(), self._errors)
-        self._underruns = 0
         self._counters: Mapping[str, int] = {}
         self._counted_s = 0.0
         clock = GenApiFeatures(camera.GetNodeMap(), self._errors)
@@ -159,13 +149,16 @@ class PylonGrabber:
                 return None
             if result.GrabSucceeded():
                 break
-            self._failed[_cause(result.ErrorDescription)] += 1
+            self._book.damaged(_cause(result.ErrorDescription))
             result.Release()
         host_s = time.perf_counter()
         self._result = result
         self._count(host_s)
-        ticks = result.TimeStamp
-        return Arrival(host_s, ticks * self._tick_s if ticks else None, self._losses(result))
+        ticks, number = result.TimeStamp, result.BlockID
+        losses = self._book.before(
+            None if number == _NO_NUMBER else number, lambda: self._statistic(_UNDERRUNS)
+        )
+        return Arrival(host_s, ticks * self._tick_s if ticks else None, losses)
 
     def retrieve(self, out: Image) -> Image | None:
         """Convert straight out of the driver's buffer; see `Grabber.retrieve`."""
@@ -186,20 +179,6 @@ class PylonGrabber:
         if self._result is not None:
             self._result.Release()
             self._result = None
-
-    def _losses(self, result: Any) -> Mapping[str, int] | None:
-        """What is missing before this frame: damaged buffers, and numbers that nobody saw."""
-        failed, self._failed = self._failed, Counter()
-        number = result.BlockID
-        if number == _NO_NUMBER:
-            return failed or None
-        unseen = self._numbers.missing(number) - failed.total()
-        if unseen > 0:
-            underruns = self._statistic(_UNDERRUNS)
-            cause = "buffer_underrun" if underruns > self._underruns else "frame_number_gap"
-            self._underruns = underruns
-            failed[cause] += unseen
-        return failed
 
     def _count(self, now_s: float) -> None:
         if now_s - self._counted_s >= _STATISTICS_S:

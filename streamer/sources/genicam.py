@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -130,6 +130,24 @@ class GenICamSource(LiveSource, ABC):
             silence_s=silence_s,
         )
         self._wanted = spec.partition(":")[2]
+        self._known: str | None = None  # the camera's own name, after the first connection
+
+    def _choose(self, cameras: Sequence[Collection[str]]) -> int | None:
+        """Find the camera that is meant; after the first time the same one, wherever it is.
+
+        Args:
+            cameras: The names of each camera that is there.
+
+        Returns:
+            Its position; None when it is not there.
+        """
+        wanted = self._known or self._wanted or "0"
+        for position, names in enumerate(cameras):
+            if wanted in names:
+                return position
+        if self._known is None and wanted.isdigit() and int(wanted) < len(cameras):
+            return int(wanted)
+        return None
 
     def _buffers(self, setup: Setup, payload: int) -> int:
         """Number of driver buffers, for the asked time but within 512 MB."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 from streamer.errors import SourceError
 from streamer.frame import Image
 from streamer.sources.capture_thread import Connection
-from streamer.sources.genicam import GenApiFeatures, GenICamSource, set_up
-from streamer.sources.grabber import Arrival, DeviceLostError, FrameNumbers
+from streamer.sources.genicam import FeatureError, GenApiFeatures, GenICamSource, set_up
+from streamer.sources.grabber import Arrival, DeviceLostError, LossBook
 from streamer.sources.pixels import PixelFormat
 
 _PATHS = "GENICAM_GENTL64_PATH"  # where installers of producers say where these are
@@ -75,7 +74,6 @@ class GenTLSource(GenICamSource):
         super().__init__(spec, options, **limits)
         producer, _, self._wanted = self._wanted.partition("#")
         self._producer = Path(producer)
-        self._id: str | None = None
 
     @staticmethod
     def matches(spec: str) -> bool:
@@ -114,30 +112,26 @@ class GenTLSource(GenICamSource):
             acquirer.num_buffers = max(wanted, acquirer.min_num_buffers)
             acquirer.timeout_period_on_update_event_data_call = _POLL_MS
             acquirer.start()
-        except errors as error:
+        except BaseException as error:
             acquirer.destroy()
-            raise SourceError(
-                f"The camera {identifier} cannot be started: plug it in again."
-            ) from error
-        except BaseException:
-            acquirer.destroy()
+            if isinstance(error, (*errors, FeatureError)):
+                raise SourceError(
+                    f"The camera {identifier} cannot be started: plug it in again."
+                ) from error
             raise
-        self._id = identifier
+        self._known = identifier
         grabber = HarvestersGrabber(harvesters, harvester, acquirer, setup.format)
         return self._connection(setup, grabber)
 
     def _find(self, devices: Any) -> str:
         """Identifier of the camera that is meant; after the first time, that of the same one."""
-        wanted = self._id or self._wanted or "0"
-        for device in devices:
-            if wanted in described(device).values():
-                return str(device.id_)
-        if self._id is None and wanted.isdigit() and int(wanted) < len(devices):
-            return str(devices[int(wanted)].id_)
+        number = self._choose([described(device).values() for device in devices])
+        if number is not None:
+            return str(devices[number].id_)
         there = ", ".join(f"gentl:{self._producer}#{device.id_}" for device in devices)
         raise SourceError(
-            f"The GenTL producer {self._producer} finds no camera {wanted}: check cable, power "
-            f"and producer ({f'there are {there}' if there else 'it finds none now'})."
+            f"The GenTL producer {self._producer} finds no camera {self._wanted}: check its cable "
+            f"and power ({f'there are {there}' if there else 'it finds none now'})."
         )
 
 
@@ -158,14 +152,12 @@ class HarvestersGrabber:
         self._harvester = harvester
         self._acquirer = acquirer
         self._pixels = pixels
-        self._numbers = FrameNumbers()
-        self._failed: Counter[str] = Counter()
+        self._book = book = LossBook()
         self._buffer: Any = None
-        failed = self._failed
 
         class CountIncomplete(harvesters.Callback):  # type: ignore[misc]
             def emit(self, context: object | None = None) -> None:
-                failed["incomplete_buffer"] += 1
+                book.damaged("incomplete_buffer")
 
         acquirer.add_callback(acquirer.Events.INCOMPLETE_BUFFER, CountIncomplete())
 
@@ -180,7 +172,8 @@ class HarvestersGrabber:
             return None
         host_s = time.perf_counter()
         self._buffer = buffer
-        return Arrival(host_s, self._stamp_s(buffer), self._losses(buffer))
+        losses = self._book.before(self._number(buffer), lambda: 0)
+        return Arrival(host_s, self._stamp_s(buffer), losses)
 
     def retrieve(self, out: Image) -> Image | None:
         """Convert straight out of the driver's buffer; see `Grabber.retrieve`."""
@@ -218,18 +211,11 @@ class HarvestersGrabber:
         except self._errors:
             return None
 
-    def _losses(self, buffer: Any) -> Mapping[str, int] | None:
-        """What is missing before this frame: damaged buffers, and numbers that nobody saw."""
-        failed = Counter(self._failed)
-        self._failed.clear()
+    def _number(self, buffer: Any) -> int | None:
         try:
-            number = int(buffer.module.frame_id)
+            return int(buffer.module.frame_id)
         except self._errors:
-            return failed or None
-        unseen = self._numbers.missing(number) - failed.total()
-        if unseen > 0:
-            failed["frame_number_gap"] += unseen
-        return failed
+            return None
 
 
 def described(device: Any) -> dict[str, str]:

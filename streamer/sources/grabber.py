@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,3 +86,33 @@ class FrameNumbers:
         if step < 0 and last <= self._LAST_16_BIT and -step > self._LAST_16_BIT // 2:
             step += self._LAST_16_BIT
         return max(step - 1, 0)
+
+
+class LossBook:
+    """What is lost between two whole frames of a camera that numbers them."""
+
+    def __init__(self) -> None:
+        self._numbers = FrameNumbers()
+        self._damaged: Counter[str] = Counter()
+        self._underruns = 0
+
+    def damaged(self, cause: str) -> None:
+        """A frame came that cannot be used."""
+        self._damaged[cause] += 1
+
+    def before(self, number: int | None, underruns: Callable[[], int]) -> Mapping[str, int] | None:
+        """What was lost right before a whole frame, by cause; then counting starts anew.
+
+        Args:
+            number: The frame's; None when it has none.
+            underruns: Tells how often the driver had no buffer so far; asked only when frames are
+                missing that nobody saw.
+        """
+        lost, self._damaged = self._damaged, Counter()
+        if number is None:
+            return lost or None
+        unseen = self._numbers.missing(number) - lost.total()
+        if unseen > 0:
+            before, self._underruns = self._underruns, underruns()
+            lost["buffer_underrun" if self._underruns > before else "frame_number_gap"] += unseen
+        return lost

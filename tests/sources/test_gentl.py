@@ -58,20 +58,6 @@ def test_unknown_camera_names_what_is_there(opened: Any) -> None:
         opened("nobody", CameraConfig())
 
 
-def test_numbers_that_are_missing_and_damaged_frames_are_counted(opened: Any) -> None:
-    source, info = opened("0", CameraConfig(pixel_format="Mono8", buffer_s=0.2))
-    out = np.empty(info.shape, np.uint8)
-    last = source.read(out)
-    grabber = source._thread._grabber
-    grabber._failed["incomplete_buffer"] += 2  # what harvesters' callback does
-    grabber._numbers._last -= 5  # as if three more had never come
-    frame = source.read(out)
-    while not frame.gap_before:
-        last, frame = frame, source.read(out)
-    assert (frame.gap_before, frame.gap_cause) == (5, "frame_number_gap")
-    assert frame.index == last.index + 6
-
-
 @pytest.mark.parametrize("content", [None, b"", b"no library"])
 def test_file_that_is_no_producer(tmp_path: Path, content: bytes | None) -> None:
     producer = tmp_path / "odd.cti"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,8 +18,9 @@ from streamer.frame import Frame, Image
 from streamer.sources.base import SourceOptions, SourceState
 from streamer.sources.camera import CameraSource
 from streamer.sources.capture_thread import CaptureThread, Connection
-from streamer.sources.grabber import Arrival, DeviceLostError, FrameNumbers
+from streamer.sources.grabber import Arrival, DeviceLostError, FrameNumbers, LossBook
 from streamer.sources.live_source import LiveSource
+from streamer.sources.opencv import quiet_opencv
 from tests.sources.source_media import HEIGHT, WIDTH, Plan, Rig, picture
 
 WARM_UP = 6
@@ -96,12 +97,17 @@ def _read(source: LiveSource, frames: int) -> list[Frame]:
     return [frame for frame in read if frame is not None]
 
 
-def _still_video(path: Path, value: int) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 100.0, (WIDTH, HEIGHT))
-    for _ in range(20):
-        writer.write(np.full((HEIGHT, WIDTH, 3), value, np.uint8))
+def _video(path: Path, pictures: Iterable[Image]) -> Path:
+    quiet_opencv()  # FFmpeg's level is read at its first use in a process, which may be here
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (WIDTH, HEIGHT))
+    for image in pictures:
+        writer.write(image)
     writer.release()
     return path
+
+
+def _flat(value: int) -> Image:
+    return np.full((HEIGHT, WIDTH, 3), value, np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +117,8 @@ def _still_video(path: Path, value: int) -> Path:
 def test_worthless_pictures_are_flagged_counted_and_told(
     tmp_path: Path, value: int, flag: str, advice: str
 ) -> None:
-    source = CameraSource("0", SourceOptions(), Rig(_still_video(tmp_path / "still.avi", value)))
+    video = _video(tmp_path / "still.avi", [_flat(value)] * 20)
+    source = CameraSource("0", SourceOptions(), Rig(video))
     source.open()
     frames = _read(source, 60)
     counters = source.counters
@@ -123,13 +130,9 @@ def test_worthless_pictures_are_flagged_counted_and_told(
 
 
 def test_moment_of_darkness_is_flagged_but_not_told(tmp_path: Path) -> None:
-    writer = cv2.VideoWriter(
-        str(tmp_path / "blink.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 100.0, (WIDTH, HEIGHT)
-    )
-    for index in range(20):
-        writer.write(picture(index) if index % 10 else np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    writer.release()
-    source = CameraSource("0", SourceOptions(), Rig(tmp_path / "blink.avi"))
+    pictures = [picture(index) if index % 10 else _flat(0) for index in range(20)]
+    video = _video(tmp_path / "blink.avi", pictures)
+    source = CameraSource("0", SourceOptions(), Rig(video))
     source.open()
     _read(source, 80)
     assert source.counters == {"black": 8}
@@ -254,3 +257,26 @@ def test_numbers_tell_exactly_what_is_missing(gaps: list[int], start: int, wraps
 def test_device_that_counts_anew_has_lost_nothing_that_is_known() -> None:
     numbers = FrameNumbers()
     assert [numbers.missing(n) for n in (7, 8, 0, 1, 1, 4)] == [0, 0, 0, 0, 0, 2]
+
+
+def test_damaged_frames_and_unseen_ones_are_told_apart() -> None:
+    underruns = iter((0, 2))
+    book = LossBook()
+
+    def no_reason() -> int:
+        raise AssertionError("asked although nothing is missing")
+
+    assert book.before(10, no_reason) == {}
+    book.damaged("incomplete_buffer")
+    assert book.before(12, no_reason) == {"incomplete_buffer": 1}
+    book.damaged("incomplete_buffer")
+    assert book.before(16, underruns.__next__) == {"incomplete_buffer": 1, "frame_number_gap": 2}
+    assert book.before(18, underruns.__next__) == {"buffer_underrun": 1}
+    assert book.before(19, no_reason) == {}
+
+
+def test_frames_without_numbers_leave_it_to_the_clock() -> None:
+    book = LossBook()
+    assert book.before(None, lambda: 0) is None
+    book.damaged("incomplete_buffer")
+    assert book.before(None, lambda: 0) == {"incomplete_buffer": 1}
