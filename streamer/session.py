@@ -8,7 +8,7 @@ from pathlib import Path
 from engines.errors import EngineError
 from engines.motion.meter import MotionMeter
 from engines.recognition.registry import RECOGNIZERS, create_recognizer
-from engines.spotting.registry import SPOTTERS, create_spotter
+from engines.spotting.registry import LEARNED_SPOTTERS, SPOTTERS, create_spotter
 from streamer.alignment.face_aligner import FaceAligner
 from streamer.calibrated import use_calibration
 from streamer.config import GlintConfig
@@ -47,13 +47,20 @@ def build_pipeline(
                 f"There is no engine named {name!r}; choose one of: {', '.join(known)}."
             )
     config, calibration = use_calibration(config)
+    if config.spotter in LEARNED_SPOTTERS and config.motion.flow != "dis":
+        raise EngineError(
+            f"The spotter {config.spotter} has learned flow of the method dis: set motion.flow to "
+            "dis, or choose the spotter flow."
+        )
     recognizer = config.recognizer
     stages = Stages(
         aligner=lambda info: FaceAligner(config.alignment, wait=not info.live),
         meter=lambda info, spotter: MotionMeter(
             config.motion, info.fps_nominal, delta_flow=spotter.reads_delta_flow
         ),
-        spotter=lambda info: create_spotter(config.spotter, config.flow_spotter, info.fps_nominal),
+        spotter=lambda info: create_spotter(
+            config.spotter, config.flow_spotter, info.fps_nominal, config.backend
+        ),
         recognizer=None
         if recognizer == "none"
         else lambda: create_recognizer(recognizer, config.backend),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from engines.errors import EngineError
@@ -21,8 +22,17 @@ def _ststnet(backend: str) -> Recognizer:
     return StstnetRecognizer(backend=backend)
 
 
+def _network(name: str) -> Callable[[str], Recognizer]:
+    def build(backend: str) -> Recognizer:
+        from engines.recognition.network_recognizer import NetworkRecognizer  # noqa: PLC0415
+
+        return NetworkRecognizer(Path(__file__).parent / name, backend)
+
+    return build
+
+
 RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType(
-    {"ststnet": _ststnet, "parts": _parts}
+    {"ststnet": _ststnet, "parts": _parts, "mean": _network("mean")}
 )
 """Name to builder from a backend. An engine's own libraries are imported when it is built."""
 

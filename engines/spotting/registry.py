@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from engines.errors import EngineError
 from engines.spotting.base import Spotter
 from engines.spotting.config import FlowSpotterConfig
 from engines.spotting.flow_spotter import FlowSpotter
 
-SPOTTERS = ("flow",)
+LEARNED_SPOTTERS = ("mean",)
+"""Spotters with a network, whose files lie in folders of these names."""
+
+SPOTTERS = ("flow", *LEARNED_SPOTTERS)
+"""All of them; `flow` is the training-free one."""
 
 
-def create_spotter(name: str, flow: FlowSpotterConfig, fps: float) -> Spotter:
+def create_spotter(
+    name: str, flow: FlowSpotterConfig, fps: float, backend: str = "auto"
+) -> Spotter:
     """Build a spotting engine.
 
     Args:
         name: One of `SPOTTERS`.
         flow: Settings of the training-free spotter.
         fps: Nominal frame rate, for sizing.
+        backend: What runs a network, one of `engines.runtime.BACKENDS`.
 
     Raises:
-        EngineError: There is no engine of this name.
+        EngineError: There is no engine of this name, or its files are missing or corrupt.
     """
     if name == "flow":
         return FlowSpotter(flow, fps)
+    if name in LEARNED_SPOTTERS:
+        from engines.spotting.network_spotter import NetworkSpotter  # noqa: PLC0415
+
+        return NetworkSpotter(Path(__file__).parent / name, fps, backend)
     raise EngineError(
         f"There is no spotting engine named {name!r}; choose one of: {', '.join(SPOTTERS)}."
     )

@@ -23,23 +23,27 @@ commands at the end; do not edit by hand.
 
 _BODY = """
 ## Model
-{network}. Input: u, v and optical strain of eye strip and mouth as 42x42 cells, from flow over
-0.1 s at a fixed scale in inter-ocular distances (`engines/motion/planes.py`). How training differs
-from what was published stands in `engines/training/recipes.py`.
+{network}.
+Input: u, v and optical strain of eye strip and mouth as 42x42 cells, from flow over 0.1 s at a
+fixed scale in inter-ocular distances (`engines/motion/planes.py`). How training differs from what
+was published stands in `engines/training/recipes.py`.
 
 ## Data
-{data}. {nature}
+{data}.
+{nature}
 {train} identities to learn from, {validation} to decide, {test} to test; no identity is in two of
 these.
 
 ## Protocol
-{protocol} Epoch, every constant of the decision and the temperature were chosen on the validation
-identities; the recipe was fixed before. Seed {seed}. Stages, and the epoch that was kept: {epochs}.
+{protocol}
+Epoch, every constant of the decision and the temperature were chosen on the validation identities;
+the recipe was fixed before. Seed {seed}. Stages, and the epoch that was kept: {epochs}.
 """
 
 _SYNTHETIC = """\
-**No person was filmed**: faces are animated, expressions follow scripts, and the figures below say
-how well the engine does on further animations of the same kind, not on people."""
+**No person was filmed**: faces are animated, and the figures below say how well the engine does on
+further animations of the same kind, not on people. Expressions of all identities come from the same
+combinations of action units, so emotions in particular are far easier to tell than people's."""
 
 _FILMED = (
     "Filmed people; the data are licensed and not part of Glint, only weights made from them are."

@@ -23,6 +23,10 @@ STATISTICS: Mapping[str, Callable[[Tally], float]] = {
 """Figures of spotting; the names under which they are reported."""
 
 
+MIN_PEOPLE = 5
+"""Identities below which a bootstrap over them says nothing; the interval is NaN."""
+
+
 def spotting_figures(tallies: Sequence[tuple[str, Tally]]) -> dict[str, Any]:
     """Pool the clips of test identities.
 
@@ -30,15 +34,15 @@ def spotting_figures(tallies: Sequence[tuple[str, Tally]]) -> dict[str, Any]:
         tallies: Identity and tally of every clip; micro-expressions only.
 
     Returns:
-        Counts, every figure of `STATISTICS` with a 95 % interval over identities, and latency and
-        timing errors in seconds.
+        Counts, every figure of `STATISTICS` with a 95 % interval over identities (NaN for fewer
+        than `MIN_PEOPLE`), and latency and timing errors in seconds.
     """
     by_identity: dict[str, list[Tally]] = defaultdict(list)
     for identity, each in tallies:
         by_identity[identity].append(each)
     people = [pool(parts) for parts in by_identity.values()]
     whole = pool(people)
-    intervals = bootstrap_intervals(people, STATISTICS)
+    intervals = bootstrap_intervals(people if len(people) >= MIN_PEOPLE else (), STATISTICS)
     latency = np.array(whole.latencies_s)
     return {
         "identities": len(people),

@@ -1,0 +1,1 @@
+"""MEAN as a recogniser: its network, manifest and model card."""

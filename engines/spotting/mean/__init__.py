@@ -1,0 +1,1 @@
+"""MEAN as a spotter: its network, manifest and model card."""
