@@ -41,7 +41,9 @@ _EPILOG = """\
 examples:
   run_live.py                                         camera 0, dashboard in the browser
   run_live.py --source demo                           no camera: scripted micro-expressions
-  run_live.py --fps 200 --size 640x480 --fourcc MJPG  a fast camera
+  run_live.py --list-sources                          what is plugged in, and what to type
+  run_live.py --fps 200 --size 640x480 --fourcc MJPG  a fast webcam
+  run_live.py --source basler:0 --fps 200             a laboratory camera (docs/cameras.md)
   run_live.py --source clip.mp4 --headless --session out
   run_live.py --source frames/ --fps 200 --headless --session out
   run_live.py --source rtsp://camera.lab/stream       a network camera
