@@ -6,27 +6,29 @@ import csv
 import multiprocessing
 import signal
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from engines.evaluation.tables import table
 from engines.events import EventKind
+from streamer.calibrated import use_calibration
 from streamer.config import GlintConfig
 from streamer.errors import SessionError, UserError
 from streamer.recording.layout import find_recording
 from streamer.review.session_reader import (
-    Session,
     detected_kinds,
     is_session,
     last_time_s,
     read_session,
+    session_document,
 )
 from streamer.session import build_pipeline
 from streamer.sinks.session_folder import SessionFolderSink
@@ -45,6 +47,7 @@ _STOP_S = 10.0  # an interrupted session is finished well within
 _ANALYSED = "analysed"
 _BEFORE = "analysed before"
 _FAILED = "failed"
+_INTERRUPTED = "interrupted"
 _NOT_REACHED = "not reached"
 
 
@@ -54,7 +57,7 @@ class Result:
 
     Attributes:
         file: Its path inside the archive.
-        state: `analysed`, `analysed before`, `failed` or `not reached`.
+        state: `analysed`, `analysed before`, `failed`, `interrupted` or `not reached`.
         reason: Why it failed; empty otherwise.
         session: Its session folder; None when none was written.
         frames: Frames analysed.
@@ -96,7 +99,12 @@ def find_recordings(
     """
     if not folder.is_dir():
         raise SessionError(f"There is no folder {folder}: give the folder that holds recordings.")
-    found = list(_walk(folder, folder, pattern, leave_out and leave_out.resolve()))
+    try:
+        found = list(_walk(folder, folder, pattern, leave_out and leave_out.resolve()))
+    except OSError as error:
+        raise SessionError(
+            f"{error.filename} cannot be read ({error.strerror}): mend its rights."
+        ) from error
     if not found:
         what = "recording" if pattern is None else f"file or folder that matches {pattern!r}"
         raise SessionError(f"{folder} holds no {what}: check the path, or give --pattern.")
@@ -132,8 +140,8 @@ class _Task:
     folder: Path
 
 
-def _place(folder: Path) -> tuple[Path, Session | None]:
-    """The finished session of a recording, or where a new one goes.
+def _place(folder: Path) -> tuple[Path, Mapping[str, Any] | None]:
+    """The finished session of a recording and its `session.json`, or where a new one goes.
 
     A session that broke off is left as it is; the next attempt gets a number.
     """
@@ -141,8 +149,9 @@ def _place(folder: Path) -> tuple[Path, Session | None]:
         attempt = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         if not attempt.exists() or not any(attempt.iterdir()):
             return attempt, None
-        if is_session(attempt) and (session := read_session(attempt)).end_state == "finished":
-            return attempt, session
+        document = session_document(attempt)
+        if document is not None and document["end_state"] == "finished":
+            return attempt, document
     raise AssertionError
 
 
@@ -150,7 +159,10 @@ def _told(file: str, state: str, reason: str, folder: Path) -> Result:
     """A result with what its session folder tells."""
     if not is_session(folder):
         return Result(file, state, reason)
-    session = read_session(folder)
+    try:
+        session = read_session(folder)
+    except SessionError as error:
+        return Result(file, _FAILED, str(error))
     kept = session.kept()
     return Result(
         file=file,
@@ -166,13 +178,9 @@ def _told(file: str, state: str, reason: str, folder: Path) -> Result:
     )
 
 
-def _other_settings(session: Session, config: GlintConfig) -> bool:
-    """Whether a session was made with other settings; the source's name is none."""
-    mine, theirs = config.model_dump(mode="json"), session.document.get("configuration", {})
-    return {**mine, "source": None} != {**theirs, "source": None} or {
-        **mine["source"],
-        "spec": None,
-    } != {**theirs.get("source", {}), "spec": None}
+def _settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what is another for every recording."""
+    return {**configuration, "source": {**configuration.get("source", {}), "spec": None}}
 
 
 # -- workers ---------------------------------------------------------------------------------
@@ -240,6 +248,18 @@ class _Worker:
         self.task, self.frames = task, 0
         self.connection.send(task)
 
+    def receive(self) -> _Done | int:
+        """Return what it says: that it is done, or its frames so far."""
+        try:
+            message: _Done | int = self.connection.recv()
+            return message
+        except (EOFError, OSError):
+            self.stop()
+            return _Done(
+                f"The analysis crashed with its process (exit code {self.process.exitcode}): "
+                "analyse it alone with --source and --log-level debug to see why."
+            )
+
     def stop(self) -> None:
         """End the process in order; a session that is open is finished as interrupted."""
         self.connection.close()
@@ -251,7 +271,7 @@ class _Worker:
 
 def _analyse_all(
     tasks: Iterable[_Task], config: GlintConfig, jobs: int, bar: tqdm[None]
-) -> Iterator[tuple[_Task, str]]:
+) -> Generator[tuple[_Task, str], None, None]:
     """Yield every task with the reason why it failed, as they end."""
     waiting, workers = deque(tasks), list[_Worker]()
     try:
@@ -262,22 +282,15 @@ def _analyse_all(
                     workers.append(_Worker(config))
                     idle.append(workers[-1])
                 idle.pop().begin(waiting.popleft())
-            ready = wait([worker.connection for worker in workers if worker.task], _POLL_S)
+            ready = wait([worker.connection for worker in workers], _POLL_S)
             for worker in [each for each in workers if each.connection in ready]:
-                task = worker.task
-                assert task is not None
-                try:
-                    message = worker.connection.recv()
-                except (EOFError, OSError):
+                task, message = worker.task, worker.receive()
+                if not worker.process.is_alive():
                     workers.remove(worker)
-                    worker.stop()
-                    message = _Done(
-                        "The analysis crashed with its process (exit code "
-                        f"{worker.process.exitcode}): the file makes a decoder fail."
-                    )
                 if isinstance(message, _Done):
                     worker.task = None
-                    yield task, message.reason
+                    if task is not None:
+                        yield task, message.reason
                 else:
                     worker.frames = message
             bar.set_postfix_str(f"{sum(w.frames for w in workers if w.task)} frames in work")
@@ -320,30 +333,30 @@ class Batch:
             KeyboardInterrupt: Somebody ended it; `results` says how far it came.
         """
         places = {r: _place(self.out / r.relative_to(self.archive)) for r in self.recordings}
-        tasks = [_Task(r, folder) for r, (folder, session) in places.items() if session is None]
-        before = [session for _, session in places.values() if session is not None]
-        others = sum(_other_settings(session, self.config) for session in before)
+        tasks = [_Task(r, folder) for r, (folder, document) in places.items() if document is None]
+        before = [document for _, document in places.values() if document is not None]
+        settings = _settings(use_calibration(self.config)[0].model_dump(mode="json"))
+        others = sum(
+            _settings(document.get("configuration", {})) != settings for document in before
+        )
         if others:
             self.notes.append(
                 f"{others} of the {len(before)} sessions that were there already were made with "
                 "other settings: name another folder with --out to analyse them alike."
             )
         reasons: dict[Path, str] = {}
+        shown = tqdm(
+            total=len(tasks), unit=" recordings", disable=not bar, dynamic_ncols=True, leave=False
+        )
         try:
-            with tqdm(
-                total=len(tasks),
-                unit=" recordings",
-                disable=not bar,
-                dynamic_ncols=True,
-                leave=False,
-            ) as shown:
-                for task, reason in _analyse_all(tasks, self.config, jobs, shown):
+            with shown, closing(_analyse_all(tasks, self.config, jobs, shown)) as ended:
+                for task, reason in ended:
                     reasons[task.recording] = reason
                     shown.update()
         finally:
             self.results = [
-                self._result(r, folder, session is not None, reasons.get(r))
-                for r, (folder, session) in places.items()
+                self._result(r, folder, document is not None, reasons.get(r))
+                for r, (folder, document) in places.items()
             ]
 
     def _result(self, recording: Path, folder: Path, before: bool, reason: str | None) -> Result:
@@ -351,7 +364,7 @@ class Batch:
         if before:
             return _told(file, _BEFORE, "", folder)
         if reason is None:
-            return _told(file, _NOT_REACHED, "", folder)
+            return _told(file, _INTERRUPTED if is_session(folder) else _NOT_REACHED, "", folder)
         return _told(file, _FAILED if reason else _ANALYSED, reason, folder)
 
     @property

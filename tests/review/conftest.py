@@ -43,6 +43,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "speed": "max",
             },
             "recording": {"enabled": True},
+            "subject": "P07",
         }
     )
     sink = SessionFolderSink(folder)

@@ -139,13 +139,12 @@ def test_openface_columns(recorded, tmp_path):
 
 def test_megc_counts_frames_of_every_session_in_one_file(recorded, session, tmp_path):
     document = json.loads((session / "session.json").read_text())
-    document["subject"] = "P07"
-    (session / "session.json").write_text(json.dumps(document))
+    (session / "session.json").write_text(json.dumps({**document, "subject": None}))
     sessions = [read_session(recorded), read_session(session)]
     (path,) = export(sessions, "megc", tmp_path, first_frame=1)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {(row["subject"], row["video"]) for row in rows} == {("", "P07 first"), ("P07", "P07")}
+    assert {(row["subject"], row["video"]) for row in rows} == {("P07", "P07 first"), ("", "P07")}
     event = sessions[0].events[0]
     assert int(rows[0]["onset"]) == event.onset_frame + 1
     document["fps"]["nominal"] = 30.0

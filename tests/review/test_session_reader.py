@@ -5,6 +5,7 @@ import pytest
 
 from engines.evaluation.spotting import read_intervals
 from engines.events import EventState
+from streamer.cli import main
 from streamer.errors import SessionError
 from streamer.review.session_reader import is_session, read_frames, read_session
 
@@ -12,6 +13,7 @@ from streamer.review.session_reader import is_session, read_frames, read_session
 def test_a_session_is_read_as_it_was_written(recorded):
     session = read_session(recorded)
     assert session.name == "P07 first"
+    assert session.subject == "P07"
     assert session.end_state == "finished"
     assert session.fps_nominal == 60.0
     assert session.started.tzinfo is not None
@@ -29,6 +31,11 @@ def test_a_session_is_read_as_it_was_written(recorded):
         )
     assert session.truth is not None
     assert len(session.truth) == len(read_intervals(recorded / "truth.jsonl"))
+
+
+def test_a_subject_is_a_pseudonym(capsys):
+    assert main(["--subject", "Ada Lovelace", "--headless"]) == 2
+    assert "subject in the options is not usable" in capsys.readouterr().err
 
 
 def test_frames_are_read_with_their_empty_cells(recorded):
