@@ -21,7 +21,7 @@ from scipy.stats import beta
 from calibration.baseline import BaselineResult
 from calibration.injection import DURATION_S, UNITS, Injector, Trial, region_response
 from calibration.result import Finding, Result
-from calibration.tracks import Floats, Footage, MotionTrack
+from calibration.tracks import Footage, MotionTrack
 from engines.spotting.base import Spotter
 
 STEP = "visibility"
@@ -158,46 +158,26 @@ def measure(
     if len(footage) < 2 or footage.time_s[-1] - footage.time_s[0] < MIN_SECONDS:
         return None
     before = rest.between(int(np.searchsorted(rest.time_s, rest.time_s[-1] - _REST_S)))
-    usual = _usual_threshold(spotter(), before)
+    usual = float(np.median([output.threshold for output in map(spotter().push, before)]))
     expected = expected_amplitude(injector, footage.mesh, baseline, usual, least_noise)
     curve = Psychometric(expected)
     rng = np.random.default_rng(0)
     tried: list[tuple[float, bool]] = []
-
-    def run(sizes: Callable[[int], Floats], number: int) -> list[tuple[float, bool]]:
-        starts = _starts(footage, rng)
-        units = rng.permutation(np.resize(rng.permutation(UNITS), len(starts)))
-        amplitudes = np.clip(rng.permutation(sizes(len(starts))), 1e-4, _LARGEST)
-        trials = [
-            Trial(float(start), int(unit), float(size))
-            for start, unit, size in zip(starts, units, amplitudes, strict=True)
-        ]
-        found = injector.found(trials, spotter(), before)
-        progress(number + 1)
-        return [(trial.amplitude, hit) for trial, hit in zip(trials, found, strict=True)]
-
     for number in range(passes):
         low, high = _informative(curve, expected, first=number == 0)
-        done = run(lambda n, low=low, high=high: np.geomspace(low, high, n), number)  # type: ignore[misc]
-        for size, hit in done:
-            curve.add(size, hit)
-        tried += done
+        trials = _trials(footage, low, high, rng)
+        found = injector.found(trials, spotter(), before)
+        for trial, hit in zip(trials, found, strict=True):
+            curve.add(trial.amplitude, hit)
+            tried.append((trial.amplitude, hit))
+        progress(number + 1)
     amplitude = curve.size_of(RECALL)
-    reached = amplitude <= _LARGEST
-    checked = [
-        hit
-        for number in range(checks if reached else 0)
-        for _, hit in run(lambda n: np.full(n, amplitude), passes + number)
-    ]
-    return _result(
-        curve,
-        expected,
-        amplitude if reached else None,
-        tried,
-        checked,
-        inter_ocular_px,
-        eye_distance_mm,
-    )
+    checked: list[bool] = []
+    for number in range(checks if amplitude <= _LARGEST else 0):
+        trials = _trials(footage, amplitude, amplitude, rng)
+        checked += injector.found(trials, spotter(), before)
+        progress(passes + number + 1)
+    return _result(curve, expected, tried, checked, inter_ocular_px, eye_distance_mm)
 
 
 def expected_amplitude(
@@ -227,10 +207,6 @@ def expected_amplitude(
     return float(np.quantile(needed, RECALL))
 
 
-def _usual_threshold(spotter: Spotter, rest: MotionTrack) -> float:
-    return float(np.median([spotter.push(sample).threshold for sample in rest]))
-
-
 def _informative(curve: Psychometric, expected: float, *, first: bool) -> tuple[float, float]:
     """Range of sizes to try next."""
     if first:
@@ -240,36 +216,40 @@ def _informative(curve: Psychometric, expected: float, *, first: bool) -> tuple[
     return min(low, 0.8 * high), high
 
 
-def _starts(footage: Footage, rng: np.random.Generator) -> Floats:
-    """When the movements of a pass begin; every pass tries other moments."""
+def _trials(footage: Footage, low: float, high: float, rng: np.random.Generator) -> list[Trial]:
+    """Movements of sizes from `low` to `high`; every pass tries other moments."""
     first = footage.time_s[0] + _FIRST_S + rng.uniform(0, 0.3)
     last = footage.time_s[-1] - DURATION_S - 0.4
     starts = np.arange(first, last, _SPACING_S)
-    jittered: Floats = starts + rng.uniform(0, 0.2, len(starts))
-    return jittered
+    starts += rng.uniform(0, 0.2, len(starts))
+    units = rng.permutation(np.resize(rng.permutation(UNITS), len(starts)))
+    sizes = rng.permutation(np.geomspace(low, high, len(starts)).clip(1e-4, _LARGEST))
+    return [
+        Trial(float(start), int(unit), float(size))
+        for start, unit, size in zip(starts, units, sizes, strict=True)
+    ]
 
 
 def _result(
     curve: Psychometric,
     expected: float,
-    amplitude: float | None,
     tried: Sequence[tuple[float, bool]],
     checked: Sequence[bool],
     inter_ocular_px: float,
     eye_distance_mm: float | None,
 ) -> VisibilityResult:
     tail = (1 - LEVEL) / 2
-    low, high = (curve.size_of(RECALL, share) for share in (tail, 1 - tail))
+    amplitude, low, high = (curve.size_of(RECALL, share) for share in (0.5, tail, 1 - tail))
+    known = amplitude <= _LARGEST
     hits, n = sum(checked), len(checked)
     millimetres = EYE_DISTANCE_MM if eye_distance_mm is None else eye_distance_mm
-    known = amplitude is not None
     return VisibilityResult(
         recall=RECALL,
         expected_px=expected * inter_ocular_px,
-        amplitude_px=amplitude * inter_ocular_px if amplitude is not None else None,
+        amplitude_px=amplitude * inter_ocular_px if known else None,
         low_px=low * inter_ocular_px if known else None,
         high_px=high * inter_ocular_px if known and np.isfinite(high) else None,
-        amplitude_mm=amplitude * millimetres if amplitude is not None else None,
+        amplitude_mm=amplitude * millimetres if known else None,
         eye_distance_mm=millimetres,
         eye_distance_assumed=eye_distance_mm is None,
         trials=tuple((size * inter_ocular_px, hit) for size, hit in tried),
