@@ -32,7 +32,7 @@ def _network(name: str) -> Callable[[str], Recognizer]:
 
 
 RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType(
-    {"ststnet": _ststnet, "parts": _parts, "mean": _network("mean")}
+    {"ststnet": _ststnet, "parts": _parts, "mean": _network("mean"), "sfamnet": _network("sfamnet")}
 )
 """Name to builder from a backend. An engine's own libraries are imported when it is built."""
 

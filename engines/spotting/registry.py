@@ -9,7 +9,7 @@ from engines.spotting.base import Spotter
 from engines.spotting.config import FlowSpotterConfig
 from engines.spotting.flow_spotter import FlowSpotter
 
-LEARNED_SPOTTERS = ("mean",)
+LEARNED_SPOTTERS = ("mean", "sfamnet")
 """Spotters with a network, whose files lie in folders of these names."""
 
 SPOTTERS = ("flow", *LEARNED_SPOTTERS)

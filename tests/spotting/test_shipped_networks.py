@@ -20,7 +20,7 @@ from engines.spotting.config import FlowSpotterConfig
 from engines.spotting.registry import create_spotter
 from tests.recognition.test_recognizers import moved, textured_face
 
-ENGINES = ("mean",)
+ENGINES = ("mean", "sfamnet")
 FOLDERS = [
     Path(package.__file__).parent / name
     for package in (engines.spotting, engines.recognition)

@@ -1,0 +1,1 @@
+"""SFAMNet as a recogniser: its network, manifest and model card."""

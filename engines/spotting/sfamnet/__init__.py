@@ -1,0 +1,1 @@
+"""SFAMNet as a spotter: its network, manifest and model card."""
