@@ -156,7 +156,8 @@ def _quality(session: Session, frames: Frames) -> Iterator[Figure]:
     recording = session.metrics.get("recording")
     if recording is not None:
         left_out = sum(recording["lost"].values())
-        text = f"{recording['frames']:,} pictures, {left_out or 'none'} left out"
+        gone = ", not in the folder any more" if session.recording is None else ""
+        text = f"{recording['frames']:,} pictures, {left_out or 'none'} left out{gone}"
         yield "Recording", text, "warn" if left_out else ""
     elif session.recording is None:
         yield "Recording", "no picture was stored", ""

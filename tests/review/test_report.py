@@ -159,7 +159,13 @@ def test_losses_and_a_broken_off_session_are_told(session):
     metrics["lost"] = {"alignment_overrun": 7}
     (session / "metrics.json").write_text(json.dumps(metrics))
     text = str(Text(report(read_session(session))))
-    for words in ("Broken off", "alignment overrun 7", "7 (1.91%)", "not fit (2026-01-01)"):
+    for words in (
+        "not in the folder any more",
+        "Broken off",
+        "alignment overrun 7",
+        "7 (1.91%)",
+        "not fit (2026-01-01)",
+    ):
         assert words in text, words
     (session / "metrics.json").unlink()
     for name in ("frames.csv", "events.jsonl"):
