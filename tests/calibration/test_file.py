@@ -12,6 +12,7 @@ from calibration import threshold
 from calibration.file import Calibration, SourceFacts, age_text
 from calibration.result import Finding, Verdict, verdict
 from streamer.calibrated import use_calibration
+from streamer.cli import _parser, configuration
 from streamer.config import GlintConfig
 from streamer.errors import ConfigError
 from streamer.sources.base import SourceInfo
@@ -119,6 +120,11 @@ def test_its_threshold_is_used(tmp_path):
     assert summary["path"] == str(path)
     assert (summary["verdict"], summary["subject"], summary["applied"]) == ("fit", "P07", True)
     assert 0 <= summary["age_s"] < 60
+
+
+def test_the_command_line_names_it(tmp_path):
+    path = tmp_path / "rig.json"
+    assert configuration(_parser().parse_args(["--calibration", str(path)])).calibration == path
 
 
 def test_no_calibration_changes_nothing():
