@@ -61,6 +61,18 @@ def test_the_threshold_is_the_lowest_that_keeps_within_the_rate():
     assert curves.lowest_within_limit(range(2), ["a", "b"], judged) == 1
 
 
+def test_the_limit_is_tightened_until_newcomers_keep_it():
+    """One in three is loud: those who choose without it would let it be far too loud."""
+    rates = {"quiet": (1.2, 0.5, 0.1), "calm": (1.2, 0.5, 0.1), "loud": (9.0, 2.5, 1.0)}
+
+    def judged(setting, name):
+        return Tally(fp=round(100 * rates[name][setting]), duration_s=6000)
+
+    at = curves.lowest_within_limit(range(3), list(rates), judged)
+    assert at == 2
+    assert np.mean([rate[1] for rate in rates.values()]) <= curves.MAX_FP_PER_MIN
+
+
 def test_missing_curves_are_a_users_mistake(tmp_path, capsys):
     assert curves.main(["--curves", str(tmp_path / "no.npz")]) == 2
     assert "give the .npz file" in capsys.readouterr().err
