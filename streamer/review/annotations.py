@@ -20,7 +20,8 @@ FILE = "annotations.jsonl"
 
 Action = Literal["confirm", "reject", "relabel", "note"]
 Verdict = Literal["confirmed", "rejected"]
-Words = Annotated[str, Field(min_length=1, max_length=2000)]
+# No control characters: XML, and so ELAN, has none.
+Words = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]+$", max_length=2000)]
 
 _VERDICTS: Mapping[Action, Verdict] = MappingProxyType(
     {"confirm": "confirmed", "reject": "rejected"}

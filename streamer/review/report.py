@@ -117,7 +117,7 @@ def _rig(session: Session) -> Iterator[Figure]:
     for role, engine in session.document.get("engines", {}).items():
         details = [f"{engine['look_ahead_s']:g} s look-ahead"] if "look_ahead_s" in engine else []
         details += [str(engine["backend"])] if engine.get("backend") else []
-        words = f"{engine['name']} {engine['version']}"
+        words = f"{engine.get('name', 'none')} {engine.get('version', '')}".strip()
         yield role.capitalize(), ", ".join([words, *details]), ""
     yield _calibration(session.document.get("calibration") or {})
     yield "Glint", str(session.document["version"]), ""

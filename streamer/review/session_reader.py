@@ -26,7 +26,7 @@ from streamer.review.annotations import Annotations, Edit, ReviewedEvent, review
 
 SESSION_FILE = "session.json"
 
-_NEEDED = frozenset({"version", "source", "started_utc", "end_state"})
+_NEEDED = frozenset({"version", "source", "fps", "size", "started_utc", "end_state"})
 _EVENT = TypeAdapter(Event)
 _TAIL_BYTES = 8192  # more than a row
 _TIME_COLUMN = 2
@@ -154,7 +154,7 @@ def session_document(path: Path) -> Mapping[str, Any] | None:
         document = json.loads((path / SESSION_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return document if isinstance(document, dict) and document.keys() >= _NEEDED else None
+    return document if _is_glints(document) else None
 
 
 def is_session(path: Path) -> bool:
@@ -188,7 +188,7 @@ def read_session(path: Path) -> Session:
         )
     notes: list[str] = []
     document = _document(path / SESSION_FILE)
-    if not is_session(path):
+    if not _is_glints(document):
         raise SessionError(
             f"{path / SESSION_FILE} was not written by Glint: give a folder that --session wrote."
         )
@@ -251,6 +251,16 @@ def detected_kinds(events: Iterable[ReviewedEvent]) -> dict[EventKind, int]:
     """Number of events of each kind."""
     kinds = [each.event.kind for each in events]
     return {kind: kinds.count(kind) for kind in EventKind}
+
+
+def _is_glints(document: Any) -> bool:
+    if not isinstance(document, dict) or not document.keys() >= _NEEDED:
+        return False
+    try:
+        moment(str(document["started_utc"]))
+    except ValueError:
+        return False
+    return True
 
 
 def _filled(line: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from streamer.errors import SessionError
+from streamer.line_file import whole_lines
 from streamer.review.annotations import ReviewedEvent
 from streamer.review.session_reader import Session, read_frames
 from streamer.sinks.documents import event_document
@@ -30,23 +31,23 @@ def write_openface(path: Path, session: Session) -> None:
         OSError: The file cannot be written.
     """
     events = _event_at(session.kept())
-    with (
-        (session.path / "frames.csv").open(encoding="utf-8", newline="") as source,
-        path.open("w", encoding="utf-8", newline="") as target,
-    ):
-        # A torn last line has no end.
-        rows = csv.reader(line for line in source if line.endswith("\n"))
-        names = next(rows, [])
-        if names[:1] != ["frame"]:
-            raise SessionError(f"{source.name} holds no frames: the session broke off too early.")
-        writer = csv.writer(target)
-        known = [name in _OPENFACE or name.startswith("pose_") for name in names]
-        own = [
-            name if is_known else f"glint_{name}"
-            for name, is_known in zip(names, known, strict=True)
-        ]
-        writer.writerow([*own, "glint_event"])
-        for frame, *rest in rows:
+    try:
+        lines, _ = whole_lines(session.path / "frames.csv")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SessionError(
+            f"The frames of {session.path} cannot be read ({error}): copy the session again from "
+            "where it was recorded."
+        ) from error
+    if not lines:
+        raise SessionError(f"{session.path} holds no frames: the session broke off too early.")
+    names = [
+        name if name in _OPENFACE or name.startswith("pose_") else f"glint_{name}"
+        for name in lines[0].split(",")
+    ]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*names, "glint_event"])
+        for frame, *rest in csv.reader(lines[1:]):
             writer.writerow([int(frame) + 1, *rest, events.get(int(frame), 0)])
 
 

@@ -61,6 +61,8 @@ def test_an_edit_that_says_nothing_is_refused(session):
         annotations.note(1, "Ada", "")
     with pytest.raises(SessionError, match="no annotation"):
         annotations.confirm(1, "")
+    with pytest.raises(SessionError, match="no annotation"):
+        annotations.note(1, "Ada", "a bell \x07")
     assert not annotations.path.exists()
 
 

@@ -53,7 +53,10 @@ def test_what_is_a_recording(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}")
-    session = {"version": "1", "source": {}, "started_utc": "", "end_state": "finished"}
+    session = {
+        **{"version": "1", "source": {}, "fps": {}, "size": {}},
+        **{"started_utc": "2026-01-01T12:00:00Z", "end_state": "finished"},
+    }
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "session.json").write_text(json.dumps(session))
     (tmp_path / "done" / "old.mp4").write_text("")

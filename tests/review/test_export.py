@@ -137,6 +137,16 @@ def test_openface_columns(recorded, tmp_path):
     assert (inside[0], inside[-1]) == (event.onset_frame, event.offset_frame)
 
 
+def test_a_session_without_frames_gives_no_empty_table(session, tmp_path):
+    for content, said in ((b"", "holds no frames"), (None, "cannot be read")):
+        (session / "frames.csv").unlink()
+        if content is not None:
+            (session / "frames.csv").write_bytes(content)
+        with pytest.raises(SessionError, match=said):
+            export([read_session(session)], "openface", tmp_path / "out")
+        assert not list((tmp_path / "out").iterdir())
+
+
 def test_megc_counts_frames_of_every_session_in_one_file(recorded, session, tmp_path):
     document = json.loads((session / "session.json").read_text())
     (session / "session.json").write_text(json.dumps({**document, "subject": None}))
