@@ -7,13 +7,13 @@ of a macro-expression does not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from engines.events import Event
+from engines.events import Event, EventState
 from engines.motion.canonical import REGION_NAMES
 from engines.spotting.base import MotionSample
 from engines.spotting.running import History, LowPass
@@ -54,6 +54,7 @@ class _Movement:
     """What the face did during an event, in inter-ocular distances."""
 
     peak: npt.NDArray[np.float32]  # (R, 2) displacement from the onset where it is largest
+    peak_s: float  # when that was, delay of the filter removed
     left: npt.NDArray[np.float32]  # (R, 2) displacement from the onset now
     lids: float  # how far both lids went down
     head_speed: float  # IOD/s
@@ -88,14 +89,27 @@ class EventGate:
             sample.time_s, sample.index, self._smooth.push(sample.time_s, self._sample)
         )
 
-    def regions(self, event: Event) -> tuple[str, ...]:
-        """Regions that moved at least half as far as the one that moved most, six at most."""
+    def located(self, event: Event) -> Event:
+        """Say of an event when the face was farthest away, and which regions went there.
+
+        The score of a flow follows the speed of the face, which peaks before the displacement
+        does. An apex that is confirmed never moves before the score's own peak, so that the
+        declared look-ahead holds.
+        """
         found = self._movement(event)
         if found is None:
-            return ()
+            return event
         far = np.square(found.peak).sum(axis=1)
         order = np.argsort(-far)[:6]
-        return tuple(REGION_NAMES[i] for i in order if far[i] >= 0.25 * far[order[0]] > 0)
+        regions = tuple(REGION_NAMES[i] for i in order if far[i] >= 0.25 * far[order[0]] > 0)
+        if event.state is EventState.CONFIRMED and found.peak_s < event.apex_s:
+            return replace(event, regions=regions)
+        return replace(
+            event,
+            regions=regions,
+            apex_s=found.peak_s,
+            apex_frame=self._history.index_at(found.peak_s),
+        )
 
     def objection(self, event: Event) -> str | None:
         """Why a closed event is no micro-expression; None when nothing speaks against it."""
@@ -132,6 +146,7 @@ class EventGate:
         lids = during[:, _R : _R + 2, 1].mean(axis=1) - samples[0, _R : _R + 2, 1].mean()
         return _Movement(
             peak=moved[peak],
+            peak_s=float(times[first + peak]) - delay_s,
             left=samples[-1, :_R] - during[0, :_R],
             lids=float(lids.max()),
             head_speed=float(during[:, _R + 2, 0].max()),

@@ -86,12 +86,12 @@ class ScoreJudge:
 
     def _judge(self, event: Event) -> Event:
         if event.state is EventState.CONFIRMED:
-            return replace(event, regions=self._gate.regions(event))
+            return self._gate.located(event)
         if event.state is not EventState.CLOSED:
             return event
         objection = self._gate.objection(event)
         if objection is None:
-            return replace(event, regions=self._gate.regions(event))
+            return self._gate.located(event)
         return replace(
             event,
             state=EventState.WITHDRAWN,

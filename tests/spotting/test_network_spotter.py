@@ -190,6 +190,15 @@ def test_a_movement_that_returns_stands() -> None:
     assert event.state is EventState.CLOSED
 
 
+def test_the_apex_is_where_the_face_was_farthest_and_the_regions_are_what_moved() -> None:
+    movement = Movement(5.0, 0.4)
+    event = judged(samples(200, 8.0, [movement]), SCORED)
+    assert event.apex_s == pytest.approx(5.2, abs=0.03)
+    assert abs(event.apex_frame / 200 - event.apex_s) <= 1 / 200
+    assert set(event.regions) <= set(movement.regions)
+    assert event.regions
+
+
 def test_a_face_that_does_not_return_is_no_micro_expression() -> None:
     event = judged(samples(200, 8.0, [Posture(5.0, 0.3, 0.03)]), SCORED)
     assert event.quality == ("no_return",)
