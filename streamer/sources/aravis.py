@@ -157,6 +157,13 @@ class AravisGrabber:
         losses = self._book.before(call("buffer_get_frame_id", buffer), self._underruns)
         return Arrival(host_s, stamp_ns * 1e-9 if stamp_ns else None, losses)
 
+    def skip_waiting(self) -> None:
+        """Forget what waits in the driver's buffers; see `Grabber.skip_waiting`."""
+        self._let_go()
+        while (buffer := self._aravis.call("stream_try_pop_buffer", self._stream)) is not None:
+            self._aravis.call("stream_push_buffer", self._stream, buffer)
+        self._book = LossBook()
+
     def retrieve(self, out: Image) -> Image | None:
         """Convert straight out of the driver's buffer; see `Grabber.retrieve`."""
         buffer, call = self._buffer, self._aravis.call

@@ -46,6 +46,7 @@ _PLAIN: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "buffer_get_image_width": (c_int, (pointer,)),
     "buffer_get_image_height": (c_int, (pointer,)),
     "stream_push_buffer": (None, (pointer, pointer)),
+    "stream_try_pop_buffer": (pointer, (pointer,)),
     "stream_timeout_pop_buffer": (pointer, (pointer, c_uint64)),
     "stream_get_statistics": (
         None,

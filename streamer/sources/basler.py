@@ -160,6 +160,16 @@ class PylonGrabber:
         )
         return Arrival(host_s, ticks * self._tick_s if ticks else None, losses)
 
+    def skip_waiting(self) -> None:
+        """Forget what waits in the driver's buffers; see `Grabber.skip_waiting`."""
+        self._let_go()
+        try:
+            while (result := self._camera.RetrieveResult(0, self._on_timeout)).IsValid():
+                result.Release()
+        except self._errors as error:
+            raise DeviceLostError from error
+        self._book = LossBook()
+
     def retrieve(self, out: Image) -> Image | None:
         """Convert straight out of the driver's buffer; see `Grabber.retrieve`."""
         try:

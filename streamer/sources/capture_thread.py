@@ -269,6 +269,7 @@ class CaptureThread:
         """Serve the reader until the device fails or the thread is to stop."""
         lost: Counter[str] = Counter()
         waiting_since_s: float | None = None
+        stale = reconnected is None and not connection.triggered
         while lost[_UNREADABLE] < _UNREADABLE_IN_A_ROW:
             with self._changed:
                 self._changed.wait_for(lambda: self._out is not None or self._stopping)
@@ -277,6 +278,9 @@ class CaptureThread:
             if waiting_since_s is None:
                 waiting_since_s = time.perf_counter()
             try:
+                if stale:  # engines were loaded since the warm-up, for seconds
+                    connection.grabber.skip_waiting()
+                    stale = False
                 arrival = connection.grabber.grab(_GRAB_S)
             except DeviceLostError:
                 return

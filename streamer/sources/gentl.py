@@ -20,6 +20,7 @@ from streamer.sources.pixels import PixelFormat
 
 _PATHS = "GENICAM_GENTL64_PATH"  # where installers of producers say where these are
 _POLL_MS = 20
+_LOOK_S = 0.002
 _IDENTIFIERS = ("id_", "serial_number", "model")
 
 
@@ -152,12 +153,13 @@ class HarvestersGrabber:
         self._harvester = harvester
         self._acquirer = acquirer
         self._pixels = pixels
-        self._book = book = LossBook()
+        self._book = LossBook()
         self._buffer: Any = None
+        damaged = self._damaged
 
         class CountIncomplete(harvesters.Callback):  # type: ignore[misc]
             def emit(self, context: object | None = None) -> None:
-                book.damaged("incomplete_buffer")
+                damaged()
 
         acquirer.add_callback(acquirer.Events.INCOMPLETE_BUFFER, CountIncomplete())
 
@@ -174,6 +176,22 @@ class HarvestersGrabber:
         self._buffer = buffer
         losses = self._book.before(self._number(buffer), lambda: 0)
         return Arrival(host_s, self._stamp_s(buffer), losses)
+
+    def skip_waiting(self) -> None:
+        """Forget what waits in the driver's buffers; see `Grabber.skip_waiting`."""
+        self._let_go()
+        try:
+            # harvesters cannot look without waiting: the first frame that was waited for ends it.
+            for _ in range(self._acquirer.num_buffers):
+                asked_s = time.perf_counter()
+                buffer = self._acquirer.try_fetch(timeout=_LOOK_S)
+                if buffer is not None:
+                    buffer.queue()
+                if time.perf_counter() - asked_s > _LOOK_S:
+                    break
+        except self._errors as error:
+            raise DeviceLostError from error
+        self._book = LossBook()
 
     def retrieve(self, out: Image) -> Image | None:
         """Convert straight out of the driver's buffer; see `Grabber.retrieve`."""
@@ -197,6 +215,9 @@ class HarvestersGrabber:
             self._acquirer.destroy()
         with suppress(*self._errors):
             self._harvester.reset()
+
+    def _damaged(self) -> None:
+        self._book.damaged("incomplete_buffer")
 
     def _let_go(self) -> None:
         if self._buffer is not None:

@@ -52,6 +52,14 @@ class Grabber(Protocol):
         """
         ...
 
+    def skip_waiting(self) -> None:
+        """Forget what the driver holds already: the session starts with the next picture.
+
+        Raises:
+            DeviceLostError: None will come any more.
+        """
+        ...
+
     def retrieve(self, out: Image) -> Image | None:
         """Bring the picture into `out`; called once after a successful `grab`.
 

@@ -96,6 +96,9 @@ class OpenCvGrabber:
             raise DeviceLostError
         return Arrival(time.perf_counter(), stamp_s(self._capture))
 
+    def skip_waiting(self) -> None:
+        """OpenCV cannot tell which pictures wait; its few buffers are as many frame periods old."""
+
     def retrieve(self, out: Image) -> Image | None:
         """Decode the picture; see `Grabber.retrieve`."""
         try:

@@ -80,6 +80,16 @@ def test_delivers_every_frame_in_order_on_the_hosts_clock(opened: Any) -> None:
     assert all(a.time_s < b.time_s for a, b in itertools.pairwise(frames))
 
 
+def test_session_starts_with_a_fresh_frame(opened: Any) -> None:
+    source, _ = opened()
+    camera = source.cameras[0]
+    while camera.NumReadyBuffers.Value < 20:  # as while engines are loaded
+        threading.Event().wait(0.001)
+    frames = _read(source, 10)
+    assert [frame.index for frame in frames] == list(range(10))
+    assert camera.NumReadyBuffers.Value < 20
+
+
 def test_settings_reach_the_camera_and_the_record(opened: Any) -> None:
     settings = CameraConfig(
         exposure_s=0.002, gain_db=6.0, offset_x=64, offset_y=32, pixel_format="BayerRG8"

@@ -42,6 +42,7 @@ class ScriptedGrabber:
         self.script = [{}] * WARM_UP + list(script)
         self.counters = {"resent_packets": resent}
         self.released = threading.Event()
+        self.skipped = 0
         self._index = -1
 
     def grab(self, timeout_s: float) -> Arrival | None:
@@ -55,6 +56,9 @@ class ScriptedGrabber:
             return None
         assert isinstance(event, Mapping)
         return Arrival(time.perf_counter(), 5.0 + self._index / FPS, event)
+
+    def skip_waiting(self) -> None:
+        self.skipped += 1
 
     def retrieve(self, out: Image) -> Image:
         out[:] = picture(self._index % 20 + 3)
@@ -168,9 +172,12 @@ def test_silent_camera_is_connected_anew_and_its_counters_are_kept() -> None:
 
 
 def test_camera_that_is_gone_is_connected_anew() -> None:
-    source = ScriptedSource(ScriptedGrabber([{}, GONE]), ScriptedGrabber())
+    first, second = ScriptedGrabber([{}, GONE]), ScriptedGrabber()
+    source = ScriptedSource(first, second)
     source.open()
     _read(source, 3)
+    # What waits is stale at the start of a session and precious in it.
+    assert (first.skipped, second.skipped) == (1, 0)
     assert source.counters["reconnects"] == 1
     assert source.state is SourceState.LIVE
     source.close()
@@ -191,6 +198,7 @@ def test_triggered_camera_may_be_silent() -> None:
     source.close()
     assert len(outcome) == 1
     assert source.counters == {"stalls": 1}
+    assert grabber.skipped == 0
 
 
 @pytest.mark.parametrize(
