@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.evaluation.offline_peaks import moilanen_threshold, offline_intervals
@@ -252,6 +252,7 @@ def test_recordings_of_one_subject_are_one_tally():
     }
 
 
+@settings(max_examples=20)
 @given(st.lists(st.tuples(*[st.integers(0, 9)] * 3), min_size=2, max_size=8))
 def test_a_spotter_does_not_differ_from_itself(counts):
     tallies = [Tally(tp=tp, fp=fp, fn=fn) for tp, fp, fn in counts]

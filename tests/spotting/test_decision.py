@@ -80,7 +80,7 @@ streams = st.builds(
     st.sampled_from([0.0, 0.3]),
     st.sampled_from([0.0, 0.01]),
 )
-fewer = settings(max_examples=40)
+fewer = settings(max_examples=25)
 
 
 @fewer
@@ -139,7 +139,7 @@ def test_multiplying_the_score_changes_no_event(stream, factor):
             )
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(
     st.sampled_from([(30, 200), (60, 25), (200, 90)]),
     st.integers(0, 1000),
