@@ -78,7 +78,6 @@ _FALLIBLE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "device_get_string_feature_value": (c_char_p, (pointer, c_char_p)),
     "device_set_string_feature_value": (None, (pointer, c_char_p, c_char_p)),
     "device_set_boolean_feature_value": (None, (pointer, c_char_p, c_int)),
-    "device_execute_command": (None, (pointer, c_char_p)),
     "device_dup_available_enumeration_feature_values_as_strings": (
         POINTER(c_char_p),
         (pointer, c_char_p, POINTER(c_uint)),
