@@ -63,9 +63,8 @@ class ScoreJudge:
 
     def push(self, sample: MotionSample, score: float) -> SpotterOutput:
         """Take the score of the next frame; NaN where there is none."""
-        if not sample.valid or sample.restart:
-            self._gate.reset()
-        if sample.valid:
+        goes_on = sample.valid and not sample.restart
+        if goes_on:
             self._gate.push(sample)
         output = self.decision.push(
             sample.index,
@@ -75,7 +74,13 @@ class ScoreJudge:
             valid=sample.valid,
             restart=sample.restart,
         )
-        return replace(output, events=self._judged(output.events)) if output.events else output
+        if output.events:
+            output = replace(output, events=self._judged(output.events))
+        if not goes_on:  # what ended here was judged by the motion before
+            self._gate.reset()
+            if sample.valid:
+                self._gate.push(sample)
+        return output
 
     def finish(self) -> tuple[Event, ...]:
         """End of stream."""

@@ -240,6 +240,12 @@ def test_a_lost_face_ends_what_was_open(engine_folder: Path) -> None:
     spotter.close()
 
 
+def test_what_ends_with_the_face_is_judged_by_the_motion_before() -> None:
+    """The score has fallen when the face is lost, but the face has not returned."""
+    stream = samples(200, 8.0, [Posture(5.0, 0.3, 0.03)], invalid=[(5.5, 6.0)])
+    assert judged(stream, SCORED).quality == ("no_return",)
+
+
 def test_without_flow_there_is_no_score(engine_folder: Path) -> None:
     spotter = NetworkSpotter(engine_folder, 200.0)
     assert math.isnan(spotter.score(next(iter(samples(200, 0.1)))))
