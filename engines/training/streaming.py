@@ -49,6 +49,19 @@ def measure(clip: FaceClip, *, delta_flow: bool = True) -> Iterator[MotionSample
         )
 
 
+def kept(sample: MotionSample) -> MotionSample:
+    """A copy that outlives the next frame, without picture and flow field."""
+    return replace(
+        sample,
+        motion=sample.motion.copy(),
+        velocity=sample.velocity.copy(),
+        strain=sample.strain.copy(),
+        eyes=sample.eyes.copy(),
+        face=None,
+        flow_delta=None,
+    )
+
+
 def event_clip(clip: FaceClip, event: ClipEvent) -> EventClip:
     """The faces of a true event, as a live session cuts them."""
     first = int(np.searchsorted(clip.times, event.onset_s - _CLIP_MARGIN_S))
@@ -82,7 +95,7 @@ def score_clip(clip: FaceClip, graph: GraphRunner) -> ScoredClip:
             planes = composite_planes(sample.flow_delta, sample.delta_s)[np.newaxis]
             score = float(graph.run({INPUT_NAME: planes})[OUTPUT_NAME][0])
         scores.append(score)
-        samples.append(_kept(sample))
+        samples.append(kept(sample))
     return ScoredClip(clip, tuple(samples), np.array(scores))
 
 
@@ -97,9 +110,12 @@ def decide(scored: ScoredClip, judge: ScoreJudge) -> Tally:
 
 def spot(clip: FaceClip, spotter: Spotter) -> Tally:
     """Micro-expressions that a spotter finds in a clip, against the truth."""
-    outputs = (
-        spotter.push(sample).events for sample in measure(clip, delta_flow=spotter.reads_delta_flow)
-    )
+    return spot_samples(clip, spotter, measure(clip, delta_flow=spotter.reads_delta_flow))
+
+
+def spot_samples(clip: FaceClip, spotter: Spotter, samples: Iterable[MotionSample]) -> Tally:
+    """The same on motion that was measured before."""
+    outputs = (spotter.push(sample).events for sample in samples)
     return judged(clip, chain(chain.from_iterable(outputs), spotter.finish()))
 
 
@@ -108,15 +124,3 @@ def judged(clip: FaceClip, events: Iterable[Event]) -> Tally:
     detections = [interval_of_event(e) for e in events if e.state is EventState.CLOSED]
     truths = [event.interval for event in clip.events]
     return tally(Recording(truths, detections, clip.duration_s, clip.name), EventKind.MICRO)
-
-
-def _kept(sample: MotionSample) -> MotionSample:
-    return replace(
-        sample,
-        motion=sample.motion.copy(),
-        velocity=sample.velocity.copy(),
-        strain=sample.strain.copy(),
-        eyes=sample.eyes.copy(),
-        face=None,
-        flow_delta=None,
-    )
