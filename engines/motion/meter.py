@@ -11,11 +11,22 @@ import numpy.typing as npt
 from engines.motion.canonical import FACE_SIZE, INTER_OCULAR_PX, REGION_NAMES
 from engines.motion.config import MotionConfig
 from engines.motion.flow import create_flow
-from engines.motion.regions import CELL, COLUMNS, ROWS, WINDOW, WINDOW_SHAPE, RegionWeights
+from engines.motion.regions import GRID, RegionWeights
 from engines.spotting.base import MotionSample
 
 _R = len(REGION_NAMES)
 _EPSILON_S = 1e-6
+_SHAPE = (FACE_SIZE, FACE_SIZE)
+
+DELTA_WINDOW = (slice(0, 128), slice(12, 116))
+"""Rows and columns of the canonical face in which the flow from t - delta is measured.
+
+The columns beside the face carry nothing and cost a fifth. The flow from the reference needs them
+all the same: without them its patches lie otherwise, and a blink leaks into the mouth.
+"""
+
+DELTA_SHAPE = (128, 104)
+"""Height and width of that window in canonical pixels."""
 
 
 class MotionMeter:
@@ -37,7 +48,7 @@ class MotionMeter:
         self._flow = create_flow(config.flow)
         depth = math.ceil(config.delta_s * fps * 1.5) + 4
         self._delta_flow = delta_flow
-        self._past = np.zeros((depth if delta_flow else 0, *WINDOW_SHAPE), np.uint8)
+        self._past = np.zeros((depth if delta_flow else 0, *DELTA_SHAPE), np.uint8)
         self._field = np.zeros((FACE_SIZE, FACE_SIZE, 2), np.float32)
         self._past_moved = np.zeros((depth, _R + 2, 2), np.float32)
         self._past_s = np.full(depth, -math.inf)
@@ -45,9 +56,9 @@ class MotionMeter:
         self._velocity = np.zeros((_R, 2), np.float32)
         self._strain = np.zeros(_R, np.float32)
         self._eyes = np.zeros((2, 2), np.float32)
-        self._reference = np.zeros(WINDOW_SHAPE, np.uint8)
-        self._seen = np.zeros(WINDOW_SHAPE, np.uint8)
-        self._magnitude = np.zeros((ROWS, COLUMNS), np.float32)
+        self._reference = np.zeros(_SHAPE, np.uint8)
+        self._seen = np.zeros(DELTA_SHAPE, np.uint8)
+        self._magnitude = np.zeros((GRID, GRID), np.float32)
         self.reset()
 
     def reset(self) -> None:
@@ -87,14 +98,13 @@ class MotionMeter:
         if face is None or mesh is None:
             self.reset()
             return self._sample(index, time_s, gap_before, head_speed, False, None, None, 0.0)
-        np.copyto(self._seen, face[WINDOW])
         restart = epoch != self._epoch
         if restart:
             self.reset()
             self._epoch = epoch
-            self._renew(mesh, time_s)
+            self._renew(face, mesh, time_s)
         assert self._weights is not None
-        cells = _cells(self._flow(self._reference, self._seen))
+        cells = _cells(self._flow(self._reference, face))
         moved = self._regions(cells)
         moved += self._carried
         self._motion[:] = moved[:_R]
@@ -107,9 +117,10 @@ class MotionMeter:
             np.subtract(moved[:_R], self._past_moved[before, :_R], out=self._velocity)
             if self._delta_flow:
                 flow_delta = self._field
-                flow_delta[WINDOW] = self._flow(self._past[before], self._seen)
-        self._remember(moved, time_s)
-        self._maybe_renew(mesh, time_s, delta_s, moved)
+                np.copyto(self._seen, face[DELTA_WINDOW])
+                flow_delta[DELTA_WINDOW] = self._flow(self._past[before], self._seen)
+        self._remember(face, moved, time_s)
+        self._maybe_renew(face, mesh, time_s, delta_s, moved)
         return self._sample(
             index, time_s, gap_before, head_speed, restart, face, flow_delta, delta_s
         )
@@ -136,7 +147,7 @@ class MotionMeter:
         squares += 0.5 * shear * shear
         np.sqrt(squares, out=self._magnitude[1:-1, 1:-1])
         self._strain[:] = self._weights.matrix[:_R] @ self._magnitude.ravel()
-        self._strain *= np.float32(1 / (2 * CELL))
+        self._strain *= np.float32(GRID / (2 * FACE_SIZE))
 
     def _before(self, time_s: float) -> tuple[int | None, float]:
         """Where the newest face that is at least delta old is kept, and its age."""
@@ -150,23 +161,28 @@ class MotionMeter:
                 return (slot, age) if age < 2 * self._config.delta_s else (None, 0.0)
         return None, 0.0
 
-    def _remember(self, moved: npt.NDArray[np.float32], time_s: float) -> None:
+    def _remember(
+        self, face: npt.NDArray[np.uint8], moved: npt.NDArray[np.float32], time_s: float
+    ) -> None:
         slot = self._count % len(self._past_s)
         if self._delta_flow:
-            self._past[slot] = self._seen
+            self._past[slot] = face[DELTA_WINDOW]
         self._past_moved[slot] = moved
         self._past_s[slot] = time_s
         self._count += 1
 
     # -- the neutral reference ---------------------------------------------------------------
 
-    def _renew(self, mesh: npt.NDArray[np.float32], time_s: float) -> None:
-        np.copyto(self._reference, self._seen)
+    def _renew(
+        self, face: npt.NDArray[np.uint8], mesh: npt.NDArray[np.float32], time_s: float
+    ) -> None:
+        np.copyto(self._reference, face)
         self._weights = RegionWeights(mesh)
         self._reference_s = time_s
 
     def _maybe_renew(
         self,
+        face: npt.NDArray[np.uint8],
         mesh: npt.NDArray[np.float32],
         time_s: float,
         delta_s: float,
@@ -188,7 +204,7 @@ class MotionMeter:
         neutral = float(np.abs(moved[:_R] - self._carried[:_R]).max()) <= config.neutral_iod
         if (still and neutral and age >= config.reference_s) or age >= config.reference_limit_s:
             self._carried = moved.copy()
-            self._renew(mesh, time_s)
+            self._renew(face, mesh, time_s)
 
     def _sample(
         self,
@@ -222,8 +238,8 @@ class MotionMeter:
 
 
 def _cells(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Average the window's flow over the (ROWS, COLUMNS) cells that regions are weighted over."""
+    """Average a flow field over the (GRID, GRID) cells that regions are weighted over."""
     cells: npt.NDArray[np.float32] = cv2.resize(  # type: ignore[assignment]
-        flow, (COLUMNS, ROWS), interpolation=cv2.INTER_AREA
+        flow, (GRID, GRID), interpolation=cv2.INTER_AREA
     )
     return cells

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from engines.motion.canonical import FACE_SIZE, INTER_OCULAR_PX
 from engines.motion.flow import create_flow
-from engines.motion.regions import WINDOW
+from engines.motion.meter import DELTA_WINDOW
 
 PLANES_SIZE = 42
 """Side of the composite in cells; its upper half is the eye strip, its lower half the mouth."""
@@ -51,7 +51,7 @@ PREPROCESSING: dict[str, object] = {
     "channels": ["u", "v", "strain"],
     "size": PLANES_SIZE,
     "span_s": SPAN_S,
-    "window": [[side.start, side.stop] for side in WINDOW],
+    "window": [[side.start, side.stop] for side in DELTA_WINDOW],
     "strip_x": list(STRIP_X),
     "eye_rows": list(EYE_ROWS),
     "mouth_rows": list(MOUTH_ROWS),
@@ -141,6 +141,6 @@ class PairPlanes:
         Returns:
             (3, 42, 42) float32 as `composite_planes`.
         """
-        first, second = (np.ascontiguousarray(face[WINDOW]) for face in (before, after))
-        self._field[WINDOW] = self._flow(first, second)
+        first, second = (np.ascontiguousarray(face[DELTA_WINDOW]) for face in (before, after))
+        self._field[DELTA_WINDOW] = self._flow(first, second)
         return composite_planes(self._field, span_s, out)

@@ -11,21 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.motion.canonical import INTER_OCULAR_PX, REGION_NAMES
+from engines.motion.canonical import FACE_SIZE, INTER_OCULAR_PX, REGION_NAMES
 
-CELL = 4
-"""Side of the cells that the flow is averaged over, in canonical pixels."""
+GRID = 32
+"""The flow is averaged to GRID by GRID cells before regions are taken from it."""
 
-WINDOW = (slice(0, 128), slice(12, 116))
-"""Rows and columns of the canonical face in which motion is measured: all that regions reach.
-
-Cutting rows off as well would make flow noisier where regions lie, at the brows and the chin.
-"""
-
-WINDOW_SHAPE = (128, 104)
-"""Height and width of the window in canonical pixels."""
-
-ROWS, COLUMNS = WINDOW_SHAPE[0] // CELL, WINDOW_SHAPE[1] // CELL
+_CELL = FACE_SIZE / GRID
 
 # Landmarks of Face Mesh; sides are the subject's. Radius is the patch's sigma as a share of the
 # inter-ocular distance.
@@ -77,12 +68,12 @@ class RegionWeights:
         mesh: (468, 3) float32 canonical landmarks; the third is depth, smaller is nearer.
 
     Attributes:
-        matrix: (R + 2, ROWS * COLUMNS) float32; rows are the regions in the order of `REGION_NAMES`
+        matrix: (R + 2, GRID * GRID) float32; rows are the regions in the order of `REGION_NAMES`
             and the subject's right and left eye. Weights of region motion before head motion is
             removed.
         head: (2 * (R + 2), 2 * H) float32, from the motion of the H head patches to what the
             head's motion does to the regions; x and y interleaved.
-        all_rows: (R + 2 + H, ROWS * COLUMNS) float32, `matrix` with the head patches below it.
+        all_rows: (R + 2 + H, GRID * GRID) float32, `matrix` with the head patches below it.
         centres: (R, 2) float32 region centres in canonical pixels.
     """
 
@@ -128,12 +119,10 @@ def _head_operator(
 
 def _patch(centre: npt.NDArray[np.floating[Any]], sigma: float) -> npt.NDArray[np.float64]:
     """Normalised Gaussian weights over the grid's cells."""
-    top, left = WINDOW[0].start, WINDOW[1].start
-    x = left + (np.arange(COLUMNS) + 0.5) * CELL - 0.5
-    y = top + (np.arange(ROWS) + 0.5) * CELL - 0.5
+    at = (np.arange(GRID) + 0.5) * _CELL - 0.5
     spread = 2 * (sigma * INTER_OCULAR_PX) ** 2
-    across = np.exp(-((x - centre[0]) ** 2) / spread)
-    down = np.exp(-((y - centre[1]) ** 2) / spread)
+    across = np.exp(-((at - centre[0]) ** 2) / spread)
+    down = np.exp(-((at - centre[1]) ** 2) / spread)
     weights = np.outer(down, across).ravel()
     # The far tail would be denormal numbers, which cost a hundred times a normal one.
     weights[weights < 1e-4 * weights.max(initial=0.0)] = 0.0

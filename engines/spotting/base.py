@@ -34,7 +34,7 @@ class MotionSample:
         delta_s: The time that `velocity` spans, in seconds.
         face: (128, 128) uint8, the aligned gray face; None when not `valid`.
         flow_delta: (128, 128, 2) float32 flow over the last `delta_s`, canonical pixels; zero
-            outside `engines.motion.regions.WINDOW`. None when not `valid`, in the first
+            outside `engines.motion.meter.DELTA_WINDOW`. None when not `valid`, in the first
             `delta_s`, and for a spotter that does not read it.
     """
 
