@@ -1,8 +1,8 @@
 """Keep what leave-one-subject-out on the composite data set gave, for docs/results.md.
 
-python -m engines.training.ststnet loso --data ../shared/data/composite3 --report runs/ststnet_loso.json
-python -m engines.training.parts loso --data ../shared/data/composite3 --report runs/parts_loso.json
-python -m benchmarks.composite ststnet=runs/ststnet_loso.json parts=runs/parts_loso.json
+    python -m benchmarks.composite ststnet=runs/ststnet_loso.json parts=runs/parts_loso.json
+
+The reports are those of `python -m engines.training.ENGINE loso`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import bounded, save, table
+from benchmarks.results import RESULTS, bounded, save, table
 from engines.errors import UserError
 
 DATA_NAMES = {
@@ -74,7 +74,7 @@ def main() -> int:
     ]
     report = table(["engine", "data", "protocol", "UF1 [95 %]", "UAR [95 %]"], rows)
     print(report)
-    save("composite", {"results": results}, report, Path("benchmarks/results/composite.json"))
+    save("composite", {"results": results}, report, RESULTS / "composite.json")
     return 0
 
 
