@@ -21,7 +21,7 @@ from engines.events import Event, EventState
 from engines.motion.canonical import FACE_SIZE, INTER_OCULAR_PX, REGION_NAMES
 from engines.motion.config import MotionConfig
 from engines.motion.meter import MotionMeter
-from engines.motion.regions import COLUMNS, ROWS, WINDOW, RegionWeights
+from engines.motion.regions import GRID, RegionWeights
 from engines.spotting.base import MotionSample, Spotter
 from engines.synthesis.action_units import displacement_field
 from engines.synthesis.portrait import Portrait
@@ -101,8 +101,8 @@ def region_response(mesh: npt.NDArray[np.float32], field: Field) -> npt.NDArray[
         (R,) lengths.
     """
     weights = RegionWeights(mesh)
-    inner = np.ascontiguousarray(field[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN][WINDOW])
-    cells = np.asarray(cv2.resize(inner, (COLUMNS, ROWS), interpolation=cv2.INTER_AREA))
+    inner = np.ascontiguousarray(field[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN])
+    cells = np.asarray(cv2.resize(inner, (GRID, GRID), interpolation=cv2.INTER_AREA))
     means = weights.all_rows @ cells.reshape(-1, 2)
     head = (weights.head @ means[_R + 2 :].ravel()).reshape(-1, 2)
     moved = (means[: _R + 2] - head)[:_R]

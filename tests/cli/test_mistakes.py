@@ -162,7 +162,7 @@ def test_faces_are_not_shown_to_the_network_without_a_login(run, monkeypatch, lo
         monkeypatch.setenv("GLINT_LOGIN", login)
     code, error = run("--source", "demo", "--host", "0.0.0.0", "--port", 0)
     assert code == 2
-    assert_one_sentence(error, "user")
+    assert_one_sentence(error.lower(), "user")
 
 
 def test_a_fault_is_short_and_tells_how_to_see_more(run, monkeypatch):
