@@ -284,7 +284,7 @@ def composite3_windows(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: The data set cannot be read.
     """
-    from engines.recognition.ststnet.recognizer import INPUT_NAME  # noqa: PLC0415
+    from engines.network_files import INPUT_NAME  # noqa: PLC0415
     from engines.recognition.ststnet.representation import standardise  # noqa: PLC0415
     from engines.training.composite3 import load_composite3  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ from engines.runtime import GraphRunner, open_graph
 
 INPUT_NAME = "planes"
 
-_REMEDY = "reinstall Glint, or make it with python -m engines.training.train export"
+_REMEDY = "reinstall Glint, or make it as its model card says"
 
 
 class NetworkManifest(BaseModel):
@@ -39,6 +39,19 @@ class NetworkManifest(BaseModel):
     output: dict[str, Any]
     preprocessing: dict[str, Any]
     training: dict[str, Any]
+
+
+class RecognitionManifest(NetworkManifest):
+    """The manifest of a recognition network.
+
+    Attributes:
+        classes: Emotions, in the order of the first outputs; an output beyond them (*neutral*) is
+            not looked at, as an event is not neutral.
+        temperature: What averaged logits are divided by.
+    """
+
+    classes: tuple[str, ...]
+    temperature: float
 
 
 Manifest = TypeVar("Manifest", bound=NetworkManifest)

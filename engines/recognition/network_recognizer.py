@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from calibration.temperature import probabilities
 from engines.motion.planes import PLANES_SIZE, PREPROCESSING, SPAN_S, PairPlanes
-from engines.network_files import INPUT_NAME, NetworkManifest, open_network
+from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
 from engines.recognition.base import EventClip, Recognition
 from engines.runtime import GraphRunner
 
@@ -23,19 +23,6 @@ VOTE_S = 0.1
 """Flows that end this long before the apex, and up to it, are averaged."""
 
 _EPSILON_S = 1e-6
-
-
-class RecognitionManifest(NetworkManifest):
-    """The manifest of a recognition network.
-
-    Attributes:
-        classes: Emotions, in the order of the first outputs; an output beyond them (*neutral*) is
-            not looked at, as an event is not neutral.
-        temperature: What averaged logits are divided by.
-    """
-
-    classes: tuple[str, ...]
-    temperature: float
 
 
 class NetworkRecognizer:

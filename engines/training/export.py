@@ -9,7 +9,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.recognition.ststnet.recognizer import INPUT_NAME, OUTPUT_NAME
+from engines.network_files import INPUT_NAME
+from engines.recognition.ststnet.recognizer import OUTPUT_NAME
 from engines.training.network import MEMBER_FILTERS, StstnetBank
 
 OPSET = 17

@@ -17,11 +17,10 @@ import torch
 from calibration.temperature import fit_temperature
 from engines.errors import UserError
 from engines.motion.planes import PREPROCESSING
-from engines.network_files import INPUT_NAME, NetworkManifest
+from engines.network_files import INPUT_NAME, NetworkManifest, RecognitionManifest
 from engines.recognition import network_recognizer as recognition
 from engines.recognition.network_recognizer import (
     NetworkRecognizer,
-    RecognitionManifest,
     average_logits,
 )
 from engines.runtime import open_graph

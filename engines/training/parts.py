@@ -23,8 +23,7 @@ from tqdm import tqdm
 
 from calibration.temperature import probabilities
 from engines.errors import UserError
-from engines.network_files import INPUT_NAME
-from engines.recognition.network_recognizer import RecognitionManifest
+from engines.network_files import INPUT_NAME, RecognitionManifest
 from engines.recognition.parts import recognizer as deployed
 from engines.recognition.ststnet.representation import PREPROCESSING, standardise
 from engines.runtime.onnx_runtime import OnnxRuntimeRunner

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from calibration.temperature import probabilities
 from engines.errors import UserError
+from engines.network_files import INPUT_NAME, RecognitionManifest
 from engines.recognition.ststnet import recognizer as deployed
 from engines.recognition.ststnet.representation import PREPROCESSING, standardise
 from engines.runtime.onnx_runtime import OnnxRuntimeRunner
@@ -125,7 +126,7 @@ def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str
             )
     model = build_model(fold_ensemble(banks), temperature).SerializeToString(deterministic=True)
     with OnnxRuntimeRunner(model) as graph:
-        from_onnx = graph.run({deployed.INPUT_NAME: planes})[deployed.OUTPUT_NAME]
+        from_onnx = graph.run({INPUT_NAME: planes})[deployed.OUTPUT_NAME]
     logits = np.mean([mirrored_logits(bank, planes)[:, 0] for bank in banks], axis=0)
     difference = float(np.abs(from_onnx - probabilities(logits, temperature)).max())
     if difference > 1e-5:
@@ -133,12 +134,12 @@ def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str
             f"The exported graph differs from the trained networks by {difference:.1e}; "
             f"nothing was written, check the versions of onnx and onnxruntime."
         )
-    manifest = deployed.Manifest(
+    manifest = RecognitionManifest(
         name="ststnet",
         version=VERSION,
         sha256=hashlib.sha256(model).hexdigest(),
         classes=CLASSES,
-        input={"name": deployed.INPUT_NAME, "shape": ["batch", 3, 28, 28], "type": "float32"},
+        input={"name": INPUT_NAME, "shape": ["batch", 3, 28, 28], "type": "float32"},
         output={"name": deployed.OUTPUT_NAME, "shape": ["batch", len(CLASSES)], "type": "float32"},
         temperature=temperature,
         preprocessing=PREPROCESSING,

@@ -6,7 +6,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs requirements-train.txt")
 pytest.importorskip("onnx", reason="training needs requirements-train.txt")
 
-from engines.recognition.ststnet.recognizer import INPUT_NAME, OUTPUT_NAME  # noqa: E402
+from engines.network_files import INPUT_NAME  # noqa: E402
+from engines.recognition.ststnet.recognizer import OUTPUT_NAME  # noqa: E402
 from engines.recognition.ststnet.representation import mirror  # noqa: E402
 from engines.runtime.onnx_runtime import OnnxRuntimeRunner  # noqa: E402
 from engines.training.export import build_model, fold_ensemble  # noqa: E402

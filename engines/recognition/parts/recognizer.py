@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.motion.tvl1 import TvL1Flow
-from engines.network_files import INPUT_NAME, open_network
+from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
 from engines.recognition.base import EventClip, Recognition
-from engines.recognition.network_recognizer import RecognitionManifest
 from engines.recognition.ststnet.recognizer import as_recognition, event_planes
 from engines.recognition.ststnet.representation import PREPROCESSING
 

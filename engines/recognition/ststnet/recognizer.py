@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
-from engines.errors import EngineError
 from engines.motion.tvl1 import TvL1Flow
+from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
 from engines.recognition.base import EventClip, Recognition
 from engines.recognition.ststnet.representation import (
     PREPROCESSING,
@@ -19,34 +16,13 @@ from engines.recognition.ststnet.representation import (
     flow_picture,
     standardise,
 )
-from engines.runtime import open_graph
 
 MODEL_FILE = "ststnet.onnx"
 MANIFEST_FILE = "ststnet.json"
-INPUT_NAME = "planes"
 OUTPUT_NAME = "probabilities"
 
 STEADY_S = 0.012
 """Frames this near to the onset (or the apex) are averaged with it against sensor noise."""
-
-
-_REMEDY = "reinstall Glint, or make it with python -m engines.training.ststnet"
-
-
-class Manifest(BaseModel):
-    """What is known of a model file; lies beside it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    version: str
-    sha256: str
-    classes: tuple[str, ...]
-    input: dict[str, Any]
-    output: dict[str, Any]
-    temperature: float
-    preprocessing: dict[str, Any]
-    training: dict[str, Any]
 
 
 class StstnetRecognizer:
@@ -65,27 +41,12 @@ class StstnetRecognizer:
             EngineError: A file is missing or corrupt, or the model is not the manifest's, or it
                 was trained on another representation than this code makes.
         """
-        manifest = _read_manifest(folder / MANIFEST_FILE)
-        path = folder / MODEL_FILE
-        try:
-            model = path.read_bytes()
-        except OSError as error:
-            raise EngineError(
-                f"The recogniser's model {path} cannot be read; {_REMEDY}."
-            ) from error
-        if hashlib.sha256(model).hexdigest() != manifest.sha256:
-            raise EngineError(
-                f"{path} is not the file that its manifest describes (another SHA-256); {_REMEDY}."
-            )
-        if manifest.preprocessing != PREPROCESSING:
-            raise EngineError(
-                f"{path} was trained on another flow representation than this version of Glint "
-                f"makes; {_REMEDY}."
-            )
+        manifest, self._graph = open_network(
+            folder, self.name, RecognitionManifest, PREPROCESSING, backend
+        )
         self.version = manifest.version
         self.classes = manifest.classes
         self.model_sha256: str | None = manifest.sha256
-        self._graph = open_graph(path, backend)
         self.backend = self._graph.backend
         self.fallback = self._graph.fallback
         self._flow = TvL1Flow()
@@ -107,15 +68,6 @@ class StstnetRecognizer:
     def close(self) -> None:
         """Close the network."""
         self._graph.close()
-
-
-def _read_manifest(path: Path) -> Manifest:
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise EngineError(f"The recogniser's manifest {path} cannot be read; {_REMEDY}.") from error
-    except ValueError as error:
-        raise EngineError(f"The recogniser's manifest {path} is corrupt; {_REMEDY}.") from error
 
 
 def steady_face(clip: EventClip, position: int) -> npt.NDArray[np.float32]:
