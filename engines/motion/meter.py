@@ -21,7 +21,7 @@ _SHAPE = (FACE_SIZE, FACE_SIZE)
 DELTA_WINDOW = (slice(0, 128), slice(12, 116))
 """Rows and columns of the canonical face in which the flow from t - delta is measured.
 
-The columns beside the face carry nothing and cost a fifth. The flow from the reference needs them
+The columns beside the face carry nothing and cost time. The flow from the reference needs them
 all the same: without them its patches lie otherwise, and a blink leaks into the mouth.
 """
 

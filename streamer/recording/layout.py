@@ -56,8 +56,8 @@ CODECS: Mapping[tuple[CodecName, int], Codec] = MappingProxyType(
         ("raw", 1): Codec("rawvideo", "gray"),
     }
 )
-"""Codec by name and number of channels. `fast` is for high rates; `small` (FFV1) takes six times
-as long and saves an eighth of the space of a colour picture; `raw` costs no time and all space."""
+"""Codec by name and number of channels. `fast` is for high rates; `small` (FFV1) takes several
+times as long for less space; `raw` costs no time and all space."""
 
 PICTURE_FORMATS: Mapping[int, str] = MappingProxyType({1: "gray", 3: "bgr24"})
 """FFmpeg's name of a captured picture's layout, by number of channels."""

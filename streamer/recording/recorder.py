@@ -96,8 +96,8 @@ class Recorder:
             self._missed += 1
             reason = (error.strerror or type(error).__name__).lower()
             self._notes = (
-                f"The recording ended after {self._frames} frames because the disk did not take "
-                f"more ({reason}): what is there stays readable, detection goes on.",
+                f"The recording ended after {self._frames} frames because no more could be "
+                f"written ({reason}): what is there stays readable, detection goes on.",
             )
             logger.warning("%s", self._notes[0])
             self._writer.close()

@@ -116,8 +116,14 @@ class RecordingWriter:
             picture holds it.
 
         Raises:
-            OSError: The disk is full or gone.
+            OSError: The disk is full or gone, or the encoder gave up.
         """
+        try:
+            return self._write(frame, intact)
+        except self._codec_error as error:
+            raise error if isinstance(error, OSError) else OSError(str(error)) from error
+
+    def _write(self, frame: Frame, intact: Callable[[], bool]) -> bool:
         assert self._times is not None
         picture = self._picture_of(frame.image, format=self._layout)
         if not intact():

@@ -249,6 +249,35 @@ def test_a_disk_that_takes_no_more_ends_the_recording_only(tmp_path):
         assert "broke off" in notes[-1]
 
 
+def test_an_encoder_that_gives_up_ends_the_recording_only(tmp_path, monkeypatch):
+    av = pytest.importorskip("av")
+    writer = RecordingWriter(tmp_path / "r", "raw")
+    recorder = Recorder(writer)
+    recorder.open(info(), STARTED)
+    encode, taken = writer._stream.encode, []
+
+    class Stream:
+        pix_fmt = writer._stream.pix_fmt
+
+        def encode(self, picture):
+            if picture is not None and len(taken) == 2:
+                raise av.error.InvalidDataError(1094995529, "the encoder gave up")
+            taken.append(picture)
+            return encode(picture)
+
+    monkeypatch.setattr(writer, "_stream", Stream())
+    ring = FrameRing(8, SHAPES[3], Overflow.WAIT)
+    reader = ring.reader("recording")
+    for frame in frames_of(pictures(4)):
+        slot = ring.claim()
+        slot[:] = frame.image
+        ring.publish(frame, None)
+    ring.close()
+    recorder.run(reader)
+    assert (recorder.status.state, recorder.status.frames) == ("failed", 2)
+    assert recorder.status.lost == {"recording_failed": 2}
+
+
 @pytest.mark.parametrize("missing", ["times.csv", "video.nut"])
 def test_a_recording_without_one_of_its_files_is_said_in_a_sentence(tmp_path, missing):
     record(tmp_path / "r", frames_of(pictures(2)))

@@ -25,16 +25,16 @@ STEADY_S = 0.012
 """Frames this near to the onset (or the apex) are averaged with it against sensor noise."""
 
 
-class StstnetRecognizer:
-    """STSTNet (Liong et al., FG 2019) on TV-L1 flow; see the model card beside this file."""
+class FlowPictureRecognizer:
+    """A network that sees the onset→apex TV-L1 flow of an event as one picture."""
 
-    name = "ststnet"
+    name: str
 
-    def __init__(self, folder: Path = Path(__file__).parent, backend: str = "auto") -> None:
+    def __init__(self, folder: Path, backend: str) -> None:
         """Load the network.
 
         Args:
-            folder: Folder of `ststnet.onnx` and its manifest `ststnet.json`.
+            folder: Folder of the network and its manifest, both named as the engine is.
             backend: What runs the network, one of `engines.runtime.BACKENDS`.
 
         Raises:
@@ -68,6 +68,15 @@ class StstnetRecognizer:
     def close(self) -> None:
         """Close the network."""
         self._graph.close()
+
+
+class StstnetRecognizer(FlowPictureRecognizer):
+    """STSTNet (Liong et al., FG 2019); see the model card beside this file."""
+
+    name = "ststnet"
+
+    def __init__(self, folder: Path = Path(__file__).parent, backend: str = "auto") -> None:
+        super().__init__(folder, backend)
 
 
 def steady_face(clip: EventClip, position: int) -> npt.NDArray[np.float32]:
