@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import time
@@ -375,10 +374,10 @@ def _tell_end(run: _Run, session: SessionInfo, name: bool) -> None:
 
 
 def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -> None:
-    from streamer.dashboard.access import check_bind  # noqa: PLC0415
+    from streamer.dashboard.access import check_bind, login_of  # noqa: PLC0415
 
     dashboard = config.dashboard
-    login = _login(auth)
+    login = login_of(auth)
     check_bind(dashboard.host, login)
 
     from streamer.dashboard.app import DashboardServer  # noqa: PLC0415
@@ -445,17 +444,6 @@ def _folders(first: Path | None) -> Iterator[Path | None]:
     yield first
     for number in count(2):
         yield None if first is None else first.with_name(f"{first.name}-{number}")
-
-
-def _login(auth: str | None) -> tuple[str, str] | None:
-    login = os.environ.get("GLINT_LOGIN") if auth is None else auth
-    if login is None:
-        return None
-    user, colon, password = login.partition(":")
-    if not colon:
-        where = "GLINT_LOGIN" if auth is None else "--auth"
-        raise ConfigError(f"{where} holds no login: give it as USER:PASSWORD.")
-    return user, password
 
 
 def _tell(notes: Iterable[str]) -> None:

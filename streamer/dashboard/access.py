@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import ipaddress
+import os
 import secrets
 from urllib.parse import urlsplit
 
@@ -35,6 +36,22 @@ def check_bind(host: str, auth: Credentials | None) -> None:
             f"The dashboard shows a person's face, so on {host or 'every address'} it needs a "
             "login; give --auth USER:PASSWORD or set GLINT_LOGIN, or bind it to 127.0.0.1."
         )
+
+
+def login_of(auth: str | None) -> Credentials | None:
+    """Return the login that `--auth` or the environment variable GLINT_LOGIN states.
+
+    Raises:
+        ConfigError: It is not of the form USER:PASSWORD.
+    """
+    login = os.environ.get("GLINT_LOGIN") if auth is None else auth
+    if login is None:
+        return None
+    user, colon, password = login.partition(":")
+    if not colon:
+        where = "GLINT_LOGIN" if auth is None else "--auth"
+        raise ConfigError(f"{where} holds no login: give it as USER:PASSWORD.")
+    return user, password
 
 
 def is_loopback(host: str) -> bool:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
 
-import uvicorn
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
 
@@ -15,13 +12,11 @@ from streamer.dashboard.control import SessionControl
 from streamer.dashboard.event_socket import EventSocket
 from streamer.dashboard.live_picture import LivePicture
 from streamer.dashboard.mjpeg import MEDIA_TYPE, MjpegBroadcaster
+from streamer.dashboard.server import WebServer
 from streamer.dashboard.sink import DashboardSink
-from streamer.errors import ConfigError
 
 STREAM_PATH = "/stream.mjpg"
 EVENTS_PATH = "/events"
-
-_STARTUP_S = 30.0
 
 
 def create_app(
@@ -96,13 +91,11 @@ class DashboardServer:
     ) -> None:
         check_bind(host, auth)
         self._control, self._sink = control, sink
-        self._host, self._port = host, port
         self._auth = auth
         self._refresh_s = refresh_s
         self._events = events
         self._app: FastAPI | None = None
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
+        self._server = WebServer(self._build, host, port, "dashboard")
 
     def start(self) -> str:
         """Start serving.
@@ -113,27 +106,7 @@ class DashboardServer:
         Raises:
             ConfigError: The address cannot be bound, mostly because the port is taken.
         """
-        listener = _bind(self._host, self._port)
-        try:
-            self._app = create_app(
-                self._control, self._sink, self._auth, self._refresh_s, self._events
-            )
-            config = uvicorn.Config(
-                self._app, log_level="warning", access_log=False, timeout_graceful_shutdown=1
-            )
-        except BaseException:
-            listener.close()
-            raise
-        server = self._server = _Server(config)
-        self._thread = threading.Thread(
-            target=server.run, args=([listener],), name="glint-dashboard", daemon=True
-        )
-        self._thread.start()
-        server.settled.wait(_STARTUP_S)
-        if not server.started:
-            self.stop()
-            raise ConfigError("The dashboard did not start; look into the log for the reason.")
-        return _url(listener)
+        return self._server.start()
 
     def stop(self) -> None:
         """End every connection and the server, within a second. Idempotent."""
@@ -141,53 +114,12 @@ class DashboardServer:
             self._app.state.broadcaster.close()
         if self._events is not None:
             self._events.hang_up()
-        if self._server is not None:
-            self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(timeout=2.0)
-            self._thread = None
+        self._server.stop()
 
     def close(self) -> None:
         """Do as `stop`."""
         self.stop()
 
-
-class _Server(uvicorn.Server):
-    """A server that tells when it listens, and whose end waits for no viewer."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.settled = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await super().startup(sockets)
-        finally:
-            self.settled.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Live pictures and the page's heartbeat never end by themselves, and a viewer that has
-        # stopped reading would hold up an orderly close.
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await super().shutdown(sockets)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            f"The dashboard cannot listen on {host} port {port} ({reason}); "
-            "choose another --port, or 0 for a free one."
-        ) from None
-    except OverflowError:
-        raise ConfigError(f"{port} is not a port; choose one from 0 to 65535.") from None
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{port}"
+    def _build(self) -> FastAPI:
+        self._app = create_app(self._control, self._sink, self._auth, self._refresh_s, self._events)
+        return self._app
