@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from engines.evaluation.spotting import (
 from engines.events import EventKind
 from streamer.errors import SessionError
 from streamer.review.annotations import ReviewedEvent
+from streamer.review.elan_reader import read_elan
 from streamer.review.session_reader import Session
 
 
@@ -64,38 +65,64 @@ class Comparison:
 
 
 def compare(session: Session, truth: Path | None, duration_s: float) -> Comparison | None:
-    """Set a session's events beside the truth, one to one and kind by kind.
+    """Set a session's events beside the truth.
 
     Events that reviewers rejected are no detections.
 
     Args:
         session: The session.
-        truth: A file of expressions (see `engines.evaluation.reading`); None takes the session's
-            own `truth.jsonl`.
+        truth: A file of expressions (see `engines.evaluation.reading`), or an annotation document
+            of ELAN; None takes the session's own `truth.jsonl`.
         duration_s: How long the session lasted.
 
     Returns:
         None when nobody knows the truth.
 
     Raises:
-        EvaluationError: The file cannot be read.
-        SessionError: It speaks of several recordings, and of none by this one's name.
+        UserError: The file cannot be read, or speaks of several recordings and of none by this
+            one's name.
     """
     if truth is None and session.truth is None:
         return None
-    path = session.path if truth is None else truth
+    if truth is None:
+        truths, source = read_truths(session.path, session), "truth.jsonl, known to the source"
+    else:
+        truths, source = read_truths(truth, session), truth.name
+    return compare_events(session.kept(), truths, duration_s, source)
+
+
+def read_truths(path: Path, session: Session) -> list[Interval]:
+    """Return the expressions that a file or a session folder states for this session.
+
+    Raises:
+        UserError: As `compare`.
+    """
+    if path.suffix.lower() == ".eaf":
+        return read_elan(path)
     listing = read_listing(path, "truth", FrameNumbers(fps=session.fps_nominal))
-    truths = _of_session(listing, session)
-    events = [each for each in session.kept() if each.event.offset_s is not None]
-    detections = [interval_of_event(each.event) for each in events]
-    recording = Recording(truths, detections, duration_s)
+    return _of_session(listing, session)
+
+
+def compare_events(
+    events: Iterable[ReviewedEvent], truths: Sequence[Interval], duration_s: float, source: str
+) -> Comparison:
+    """Set events beside a reference, one to one and kind by kind.
+
+    Args:
+        events: What was found; events without an offset are left out.
+        truths: What was there.
+        duration_s: Length of what was watched, in seconds.
+        source: Where the reference is from.
+    """
+    ended = [each for each in events if each.event.offset_s is not None]
+    recording = Recording(truths, [interval_of_event(each.event) for each in ended], duration_s)
     pairings = [
         pairing
         for kind in EventKind
-        for pairing in _pairings(of_kind(truths, kind), [e for e in events if e.event.kind is kind])
+        for pairing in _pairings(of_kind(truths, kind), [e for e in ended if e.event.kind is kind])
     ]
     return Comparison(
-        source="truth.jsonl, known to the source" if truth is None else truth.name,
+        source=source,
         truths=tuple(of_kind(truths, None)),
         pairings=tuple(sorted(pairings, key=lambda each: each.onset_s)),
         tallies={kind: tally(recording, kind) for kind in EventKind},

@@ -121,6 +121,8 @@ class Session:
             (sum(each.verdict == "confirmed" for each in events), "confirmed"),
             (sum(each.rejected for each in events), "rejected"),
             (sum(each.relabelled for each in events), "given another emotion"),
+            (sum(each.moved for each in events), "given other times"),
+            (sum(each.added for each in events), "added"),
             (sum(not each.reviewers for each in events), "not looked at"),
         )
         who = ", ".join(dict.fromkeys(edit.who for edit in self.edits))
@@ -205,7 +207,8 @@ def read_session(path: Path) -> Session:
     edits = annotations.read()
     if annotations.torn:
         notes.append(_torn(annotations.path))
-    for number in sorted({edit.event for edit in edits} - {event.id for event in events}):
+    known = {event.id for event in events} | {e.event for e in edits if e.action == "add"}
+    for number in sorted({edit.event for edit in edits} - known):
         notes.append(f"Reviewers speak of event {number}, which the session does not hold.")
     return Session(path, document, metrics, events, truth, edits, tuple(notes))
 
