@@ -28,6 +28,7 @@ from streamer.version import VERSION
 
 if TYPE_CHECKING:
     from streamer.pipeline import Pipeline
+    from streamer.sources.browser import BrowserCamera
 
 _POLL_S = 0.2  # Windows delivers Ctrl-C only between two waits
 _DEMO_SHOW_S = 600.0  # long enough to look around on the dashboard
@@ -117,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="WHAT",
         help="camera number, device or name (0, /dev/video2, basler:…, aravis:…, gentl:…), video "
-        "file, folder of pictures, recorded session, rtsp:// or http:// address, or 'demo'; "
+        "file, folder of pictures, recorded session, rtsp:// or http:// address, 'browser' (a "
+        "visitor's webcam, through the dashboard's page /camera), or 'demo'; "
         "may be given several times with --headless (default: camera 0)",
     )
     source.add_argument(
@@ -384,16 +386,23 @@ def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -
     from streamer.dashboard.event_socket import EventSocket  # noqa: PLC0415
     from streamer.dashboard.live_session import LiveSession  # noqa: PLC0415
     from streamer.dashboard.sink import DashboardSink  # noqa: PLC0415
+    from streamer.sources.browser import BrowserCamera  # noqa: PLC0415
 
     folders = _folders(folder)
-    view, events = DashboardSink(), EventSocket()
+    view, events, browser = DashboardSink(), EventSocket(), BrowserCamera()
     session = LiveSession(
-        lambda sinks: _pipeline(config, sinks, next(folders)),
+        lambda sinks: _pipeline(config, sinks, next(folders), browser),
         [view, events],
         use_calibration(config)[0].flow_spotter.threshold_factor,
     )
     server = DashboardServer(
-        session, view, host=dashboard.host, port=dashboard.port, auth=login, events=events
+        session,
+        view,
+        host=dashboard.host,
+        port=dashboard.port,
+        auth=login,
+        events=events,
+        browser=browser,
     )
     try:
         with suppress(KeyboardInterrupt):
@@ -414,15 +423,20 @@ def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -
         server.stop()
 
 
-def _pipeline(config: GlintConfig, sinks: Sequence[Sink], folder: Path | None) -> Pipeline:
+def _pipeline(
+    config: GlintConfig,
+    sinks: Sequence[Sink],
+    folder: Path | None,
+    browser: BrowserCamera | None = None,
+) -> Pipeline:
     # Imported here: the engines take seconds to load, --help and a wrong option need none of it.
     from streamer.session import build_pipeline  # noqa: PLC0415
 
     sinks = [*sinks, *_outputs(config)]
     if folder is None:
-        return build_pipeline(config, sinks)
+        return build_pipeline(config, sinks, browser=browser)
     written = SessionFolderSink(folder)
-    pipeline = build_pipeline(config, [*sinks, written], folder=folder)
+    pipeline = build_pipeline(config, [*sinks, written], folder=folder, browser=browser)
     written.follow(pipeline.metrics)
     return pipeline
 

@@ -19,6 +19,7 @@ from streamer.recording.recorder import Recorder
 from streamer.recording.writer import RecordingWriter
 from streamer.sinks.base import Sink
 from streamer.sources.base import FrameSource
+from streamer.sources.browser import BrowserCamera, BrowserSource
 from streamer.sources.registry import create_source
 
 
@@ -27,6 +28,7 @@ def build_pipeline(
     sinks: Sequence[Sink],
     source: FrameSource | None = None,
     folder: Path | None = None,
+    browser: BrowserCamera | None = None,
 ) -> Pipeline:
     """Build the pipeline that a configuration asks for; nothing is opened yet.
 
@@ -35,6 +37,7 @@ def build_pipeline(
         sinks: Who is told of the results.
         source: A closed source to use instead of the one that the configuration names.
         folder: Session folder; a recording goes into it.
+        browser: Where a visitor's browser delivers, for the source `browser`.
 
     Raises:
         UserError: The source or an engine does not exist, a recording has no folder, or
@@ -66,7 +69,11 @@ def build_pipeline(
         else lambda: create_recognizer(recognizer, config.backend),
     )
     if source is None:
-        source = create_source(config.source.spec, config.source.options())
+        spec, asked = config.source.spec, config.source.options()
+        if browser is not None and BrowserSource.matches(spec):
+            source = BrowserSource(spec, asked, browser, recorded=config.recording.enabled)
+        else:
+            source = create_source(spec, asked)
     recorder = None
     if config.recording.enabled:
         if folder is None:

@@ -14,6 +14,8 @@ from streamer.dashboard.live_picture import LivePicture
 from streamer.dashboard.mjpeg import MEDIA_TYPE, MjpegBroadcaster
 from streamer.dashboard.server import WebServer
 from streamer.dashboard.sink import DashboardSink
+from streamer.dashboard.webcam import add_camera_page
+from streamer.sources.browser import BrowserCamera
 
 STREAM_PATH = "/stream.mjpg"
 EVENTS_PATH = "/events"
@@ -25,6 +27,7 @@ def create_app(
     auth: Credentials | None = None,
     refresh_s: float = 0.5,
     events: EventSocket | None = None,
+    browser: BrowserCamera | None = None,
 ) -> FastAPI:
     """Build the application: the page at `/`, the picture at `/stream.mjpg`, events at `/events`.
 
@@ -37,6 +40,7 @@ def create_app(
         auth: User and password that every route asks for; None serves this machine only.
         refresh_s: Interval of the page's figures, in seconds.
         events: The sink whose events are sent over the WebSocket; None offers none.
+        browser: Where a visitor's browser delivers its pictures; None offers no page for it.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     import gradio as gr  # noqa: PLC0415 - seconds to import, and only now kept offline
@@ -59,6 +63,9 @@ def create_app(
         async def listen(socket: WebSocket) -> None:
             await events.serve(socket)
 
+    if browser is not None:
+        add_camera_page(app, browser)
+
     page = build_page(control, sink, STREAM_PATH, refresh_s)
     gr.mount_gradio_app(app, page, path="/", **page_options())
     app.add_middleware(AccessGuard, auth=auth)
@@ -76,6 +83,7 @@ class DashboardServer:
         auth: User and password.
         refresh_s: Interval of the page's figures, in seconds.
         events: The sink whose events are sent over the WebSocket; None offers none.
+        browser: Where a visitor's browser delivers its pictures; None offers no page for it.
     """
 
     def __init__(
@@ -88,12 +96,14 @@ class DashboardServer:
         auth: Credentials | None = None,
         refresh_s: float = 0.5,
         events: EventSocket | None = None,
+        browser: BrowserCamera | None = None,
     ) -> None:
         check_bind(host, auth)
         self._control, self._sink = control, sink
         self._auth = auth
         self._refresh_s = refresh_s
         self._events = events
+        self._browser = browser
         self._app: FastAPI | None = None
         self._server = WebServer(self._build, host, port, "dashboard")
 
@@ -121,5 +131,7 @@ class DashboardServer:
         self.stop()
 
     def _build(self) -> FastAPI:
-        self._app = create_app(self._control, self._sink, self._auth, self._refresh_s, self._events)
+        self._app = create_app(
+            self._control, self._sink, self._auth, self._refresh_s, self._events, self._browser
+        )
         return self._app

@@ -15,6 +15,7 @@ class SourceState(str, Enum):
     """What a source is doing; shown on the dashboard."""
 
     CLOSED = "closed"
+    WAITING = "waiting"  # for somebody to begin: a browser, before the first picture
     LIVE = "live"
     STALLED = "stalled"
     RECONNECTING = "reconnecting"

@@ -50,6 +50,11 @@ def demo() -> list[FoundSource]:
     return [FoundSource("demo", "animated portrait with scripted expressions; needs no camera")]
 
 
+def browsers() -> list[FoundSource]:
+    """A visitor's browser is always possible; whether one comes cannot be known."""
+    return [FoundSource("browser", "webcam of a visitor, through the dashboard's page /camera")]
+
+
 def webcams() -> list[FoundSource]:
     """Cameras of the system, where it lists them."""
     if sys.platform != "linux":
@@ -115,6 +120,7 @@ def gentl_cameras() -> list[FoundSource]:
 SEEKERS: Mapping[str, Seeker] = MappingProxyType(
     {
         "demo": demo,
+        "browser": browsers,
         "camera": webcams,
         "basler": basler_cameras,
         "aravis": genicam_cameras,

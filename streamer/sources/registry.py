@@ -17,6 +17,7 @@ from streamer.sources.base import FrameSource, SourceFactory, SourceOptions
 _KINDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "streamer.sources.demo:DemoSource",
+        "browser": "streamer.sources.browser:BrowserSource",
         "camera": "streamer.sources.camera:CameraSource",
         "basler": "streamer.sources.basler:BaslerSource",
         "aravis": "streamer.sources.aravis:AravisSource",
@@ -30,7 +31,7 @@ _KINDS: Mapping[str, str] = MappingProxyType(
 _CHOICES = (
     "a camera number or name (--list-sources shows them), a video file, a folder of pictures, a "
     "session folder with a recording, an "
-    "address (rtsp://…, http://…) or demo"
+    "address (rtsp://…, http://…), browser or demo"
 )
 _LIMITS = MappingProxyType({"fps": 10_000.0, "width": 16_384, "height": 16_384})
 

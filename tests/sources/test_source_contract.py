@@ -14,9 +14,11 @@ import pytest
 from benchmarks.emulated_cameras import FakeGigE
 from streamer.errors import SourceError, SourceInterrupted
 from streamer.sources.base import FrameSource, SourceOptions, SourceState
+from streamer.sources.browser import BrowserCamera, BrowserSource
 from streamer.sources.camera import CameraSource
 from streamer.sources.camera_config import CameraConfig
 from streamer.sources.registry import create_source, source_factory, source_kinds
+from tests.sources.browser_feed import Feeder
 from tests.sources.fake_gige import plugged_in
 from tests.sources.gentl_producer import viky
 from tests.sources.source_media import (
@@ -40,6 +42,7 @@ class Bench:
     serve: Callable[..., MjpegServer]
     patch: pytest.MonkeyPatch
     gige: Callable[[], str]
+    visitor: Callable[[], BrowserCamera]
 
 
 @pytest.fixture
@@ -49,8 +52,23 @@ def bench(
     serve: Callable[..., MjpegServer],
     monkeypatch: pytest.MonkeyPatch,
     gige: Callable[[], str],
+    visitor: Callable[[], BrowserCamera],
 ) -> Bench:
-    return Bench(tmp_path, rig, serve, monkeypatch, gige)
+    return Bench(tmp_path, rig, serve, monkeypatch, gige, visitor)
+
+
+@pytest.fixture
+def visitor() -> Iterator[Callable[[], BrowserCamera]]:
+    """Where a visitor's browser sends 100 pictures a second."""
+    feeders: list[Feeder] = []
+
+    def come() -> BrowserCamera:
+        feeders.append(Feeder())
+        return feeders[-1].camera
+
+    yield come
+    for feeder in feeders:
+        feeder.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +88,11 @@ def gige() -> Iterator[Callable[[], str]]:
 
 def _demo(bench: Bench, options: SourceOptions) -> FrameSource:
     return create_source("demo", options)
+
+
+def _browser(bench: Bench, options: SourceOptions) -> FrameSource:
+    size = {"width": 64, "height": 48}
+    return BrowserSource("browser", replace(options, **size), bench.visitor())
 
 
 def _camera(bench: Bench, options: SourceOptions) -> FrameSource:
@@ -111,6 +134,7 @@ def _recording(bench: Bench, options: SourceOptions) -> FrameSource:
 
 SPECIMENS: Mapping[str, Callable[[Bench, SourceOptions], FrameSource]] = {
     "demo": _demo,
+    "browser": _browser,
     "camera": _camera,
     "basler": _basler,
     "aravis": _aravis,
@@ -122,6 +146,7 @@ SPECIMENS: Mapping[str, Callable[[Bench, SourceOptions], FrameSource]] = {
 }
 # A source that cannot be had, of every kind that depends on anything outside Glint.
 UNAVAILABLE: Mapping[str, Callable[[Path], str]] = {
+    "browser": lambda folder: "browser",  # without a dashboard
     "camera": lambda folder: "97",
     "basler": lambda folder: "basler:nobody",
     "aravis": lambda folder: "aravis:nobody",
