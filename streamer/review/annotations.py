@@ -267,13 +267,19 @@ class Annotations:
         return tuple(edits)
 
 
-def in_force(edits: Sequence[Edit]) -> tuple[Edit, ...]:
-    """The edits that count: neither undone nor an undo themselves."""
+def undone_lines(edits: Sequence[Edit]) -> set[int]:
+    """Lines, from 1, that count no more because a later one takes them back."""
     undone: set[int] = set()
     for line in range(len(edits), 0, -1):  # what was said later decides first
         undoes = edits[line - 1].undoes
         if undoes is not None and line not in undone:
             undone.add(undoes)
+    return undone
+
+
+def in_force(edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    """The edits that count: neither taken back nor an undo themselves."""
+    undone = undone_lines(edits)
     return tuple(
         edit
         for line, edit in enumerate(edits, start=1)
