@@ -35,12 +35,15 @@ def no_long_pauses() -> None:
     gc.freeze()
 
 
-def give_way() -> None:
+def give_way(nice: int = _BACKGROUND_NICE) -> None:
     """Let the threads of the pipeline go first from here on.
 
     For a thread that has time, such as recognition, and only where the system has priorities for
     single threads (Linux); elsewhere nothing happens.
+
+    Args:
+        nice: How far the calling thread stands back, as `nice` counts.
     """
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

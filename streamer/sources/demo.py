@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from threading import Event
 from typing import Any
+
+import numpy as np
 
 from engines.synthesis import FaceAnimator, Portrait, Scenario, ScenarioConfig
 from streamer.errors import SourceError, SourceInterrupted
 from streamer.frame import Frame, Image
+from streamer.ring import FrameRing, Overflow, RingReader, ring_capacity
+from streamer.scheduling import give_way
 from streamer.sources.base import SourceInfo, SourceOptions, SourceState
 
 DEFAULT_FPS = 200.0
@@ -21,6 +25,10 @@ _SIZE_LIMITS = (64, 8192)
 _FIRST_PICTURE_S = 0.01  # time to draw it before the clock starts
 _BUFFERED_S = 0.1  # a reader that is so late still finds every picture, as with a lab camera
 _LONGEST_SLEEP_S = 0.1
+_AHEAD_S = 0.25
+_AHEAD_BYTES = 64 * 2**20
+_DRAWING_NICE = 5  # further back, a busy machine would draw too few pictures
+_JOIN_S = 5.0
 
 
 class DemoSource:
@@ -28,8 +36,9 @@ class DemoSource:
 
     In real time it behaves as a camera does: a frame is there when its time has come, a reader
     that is a few frames late still finds them, and what is lost beyond that is told (cause
-    `demo_late`). Otherwise it waits
-    for its reader, and every frame comes.
+    `demo_late`). A camera costs its host nothing, so pictures are drawn ahead, on a thread that
+    gives way to the session (`glint-demo`). Otherwise it waits for its reader, and every frame
+    comes.
 
     Args:
         spec: `demo`.
@@ -48,10 +57,14 @@ class DemoSource:
         self._scenario: Scenario | None = None
         self._animator: FaceAnimator | None = None
         self._state = SourceState.CLOSED
-        self._interrupted = Event()
+        self._interrupted = threading.Event()
         self._next = 0
-        self._started_s = 0.0
+        self._started_s = math.inf
         self._render_cpu_s = 0.0
+        self._drawn: FrameRing[None] | None = None
+        self._to_show: RingReader[None] | None = None
+        self._drawing: threading.Thread | None = None
+        self._failure: BaseException | None = None
 
     @staticmethod
     def matches(spec: str) -> bool:
@@ -65,7 +78,7 @@ class DemoSource:
 
     @property
     def render_cpu_s(self) -> float:
-        """CPU time that the reading thread has spent on drawing, in seconds."""
+        """CPU time that has been spent on drawing, in seconds."""
         return self._render_cpu_s
 
     def truth(self) -> tuple[dict[str, Any], ...]:
@@ -96,9 +109,12 @@ class DemoSource:
         self._scenario = Scenario(self._config, self._options.seed, duration_s)
         self._animator = FaceAnimator(Portrait.astronaut(), self._scenario, width, height)
         self._next = 0
+        self._started_s = math.inf
         self._render_cpu_s = 0.0
         self._interrupted.clear()
         self._state = SourceState.LIVE
+        if self._options.realtime:
+            self._draw_ahead((height, width, 3))
         return SourceInfo(
             name="demo",
             kind="demo",
@@ -113,7 +129,7 @@ class DemoSource:
         )
 
     def read(self, out: Image) -> Frame | None:
-        """Draw the next frame into `out`; in real time, return when its time has come.
+        """Copy or draw the next frame into `out`; in real time, return when its time has come.
 
         Raises:
             SourceError: The source is not open.
@@ -123,20 +139,13 @@ class DemoSource:
             raise SourceInterrupted
         if self._animator is None:
             raise SourceError("The demo is not open: open it before reading.")
-        if self._next >= self._frames:
+        index = self._show(out) if self._options.realtime else self._draw_next(out)
+        if index is None:
             self._state = SourceState.ENDED
             return None
-        gap = self._missed() if self._options.realtime else 0
-        index = self._next + gap
+        gap = index - self._next
         self._next = index + 1
         time_s = index / self._fps
-
-        before = time.thread_time()
-        self._animator.render(time_s, out, index)
-        self._render_cpu_s += time.thread_time() - before
-
-        if self._options.realtime:
-            self._wait_until(self._started_s + time_s)
         return Frame(
             index=index,
             time_s=time_s,
@@ -150,10 +159,15 @@ class DemoSource:
     def interrupt(self) -> None:
         """Make `read` raise `SourceInterrupted`; callable from any thread."""
         self._interrupted.set()
+        if self._drawn is not None:
+            self._drawn.close()
 
     def close(self) -> None:
         """Release the buffers; may be called more than once. The truth stays known."""
-        self._animator = None
+        if self._drawing is not None and self._drawn is not None:
+            self._drawn.close()
+            self._drawing.join(_JOIN_S)
+        self._drawing = self._drawn = self._to_show = self._animator = None
         self._state = SourceState.CLOSED
 
     def _size(self) -> tuple[int, int]:
@@ -171,14 +185,67 @@ class DemoSource:
             )
         return width, height
 
-    def _missed(self) -> int:
-        """Number of pictures whose time has passed while nobody read."""
-        now = time.perf_counter()
+    # -- drawing -----------------------------------------------------------------------------
+
+    def _draw(self, index: int, out: Image) -> None:
+        assert self._animator is not None
+        before = time.thread_time()
+        self._animator.render(index / self._fps, out, index)
+        self._render_cpu_s += time.thread_time() - before
+
+    def _draw_next(self, out: Image) -> int | None:
+        """Draw the next picture; its index, or None when there are no more."""
+        if self._next >= self._frames:
+            return None
+        self._draw(self._next, out)
+        return self._next
+
+    def _draw_ahead(self, shape: tuple[int, int, int]) -> None:
+        """Start the thread that draws, and the ring that it draws into."""
+        capacity = ring_capacity(self._fps, _AHEAD_S, margin=1.0)
+        capacity = max(4, min(capacity, _AHEAD_BYTES // math.prod(shape)))
+        ring: FrameRing[None] = FrameRing(capacity, shape, Overflow.WAIT, "drawn pictures")
+        self._drawn, self._to_show, self._failure = ring, ring.reader("demo"), None
+        self._drawing = threading.Thread(
+            target=self._fill, args=(ring,), name="glint-demo", daemon=True
+        )
+        self._drawing.start()
+
+    def _fill(self, ring: FrameRing[None]) -> None:
+        give_way(_DRAWING_NICE)
+        index = 0
+        try:
+            while index < self._frames and (picture := ring.claim()) is not None:
+                index = max(index, self._kept_from())
+                self._draw(index, picture)
+                time_s = index / self._fps
+                ring.publish(Frame(index, time_s, time_s, 0.0, 0, "", picture), None)
+                index += 1
+        except Exception as error:
+            self._failure = error
+        finally:
+            ring.close()
+
+    def _show(self, out: Image) -> int | None:
+        """Copy the next picture that is not too old when its time has come; its index."""
+        assert self._to_show is not None
         if self._next == 0:
-            self._started_s = now + _FIRST_PICTURE_S
-            return 0
-        kept_from = math.floor((now - self._started_s - _BUFFERED_S) * self._fps)
-        return max(min(kept_from, self._frames - 1) - self._next, 0)
+            self._started_s = time.perf_counter() + _FIRST_PICTURE_S
+        while (slot := self._to_show.next()) is not None:
+            if slot.frame.index >= self._kept_from():
+                np.copyto(out, slot.frame.image)
+                self._wait_until(self._started_s + slot.frame.time_s)
+                return slot.frame.index
+        if self._interrupted.is_set():
+            raise SourceInterrupted
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    def _kept_from(self) -> int:
+        """The oldest picture that a reader still finds; the last one never goes."""
+        late_s = time.perf_counter() - self._started_s - _BUFFERED_S
+        return max(0, min(math.floor(late_s * self._fps), self._frames - 1)) if late_s > 0 else 0
 
     def _wait_until(self, deadline_s: float) -> None:
         while (remaining := deadline_s - time.perf_counter()) > 0:

@@ -1,5 +1,6 @@
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,11 +15,22 @@ from streamer.sources.demo import DemoSource
 SMALL = {"width": 320, "height": 240}
 
 
+_to_close: list[DemoSource] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_all() -> Iterator[None]:
+    yield
+    while _to_close:
+        _to_close.pop().close()
+
+
 def opened(
     scenario: ScenarioConfig | None = None, **options: object
 ) -> tuple[DemoSource, SourceInfo, np.ndarray]:
     given = {"realtime": False, "duration_s": 0.5, **SMALL, **options}
     source = DemoSource("demo", SourceOptions(**given), scenario)  # type: ignore[arg-type]
+    _to_close.append(source)
     info = source.open()
     return source, info, np.empty(info.shape, np.uint8)
 
@@ -236,3 +248,27 @@ def test_drawing_is_cheap_and_its_cost_is_known() -> None:
     frames(source, out)
     assert 0 < source.render_cpu_s <= time.thread_time() - before
     assert info.frames == 50
+
+
+def test_in_real_time_pictures_are_drawn_ahead_and_are_the_same() -> None:
+    source, _, out = opened(realtime=True, fps=100.0, duration_s=0.3)
+    assert [t.name for t in threading.enumerate()].count("glint-demo") == 1
+    waiting, _, other = opened(fps=100.0, duration_s=0.3)
+    while (shown := source.read(out)) is not None:
+        while (drawn := waiting.read(other)) is not None and drawn.index < shown.index:
+            pass
+        assert np.array_equal(out, other)
+    assert waiting.read(other) is None
+    source.close()
+    assert "glint-demo" not in [t.name for t in threading.enumerate()]
+    assert source.render_cpu_s > 0
+
+
+def test_drawing_that_fails_is_told_to_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(demo.FaceAnimator, "render", fail)
+    source, _, out = opened(realtime=True)
+    with pytest.raises(MemoryError, match="no room"):
+        frames(source, out)
