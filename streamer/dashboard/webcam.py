@@ -74,7 +74,7 @@ def add_camera_page(app: FastAPI, camera: BrowserCamera) -> None:
         )
         policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
-            "connect-src 'self'; media-src 'self' mediastream:; base-uri 'none'; "
+            "connect-src 'self'; img-src data:; media-src 'self' mediastream:; base-uri 'none'; "
             "form-action 'none'; frame-ancestors 'none'"
         )
         return HTMLResponse(

@@ -3,59 +3,20 @@
 from __future__ import annotations
 
 import base64
-import json
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import (
-    AcceptConnection,
-    CloseConnection,
-    RejectConnection,
-    Request,
-    TextMessage,
-)
+from wsproto.events import AcceptConnection, CloseConnection, RejectConnection
 
 from engines.events import EventState
 from streamer.dashboard.app import EVENTS_PATH, DashboardServer
 from streamer.dashboard.event_socket import EventSocket
 from streamer.sinks.base import Sink
+from tests.dashboard.socket_client import Client
 from tests.sinks.session_records import EVENT
 
 AUTH = ("lab", "secret")
-
-
-class Client:
-    """A WebSocket client as small as it gets."""
-
-    def __init__(self, url: str, **headers: str) -> None:
-        host = url.removeprefix("http://")
-        self._socket = socket.create_connection(tuple(host.split(":")), timeout=10)
-        self._connection = WSConnection(ConnectionType.CLIENT)
-        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
-        request = Request(host=host, target=EVENTS_PATH, extra_headers=fields)
-        self._socket.sendall(self._connection.send(request))
-        self.answer = self.next()
-
-    def next(self) -> object:
-        """The next thing that the server says, text as JSON; None when it has hung up."""
-        text = ""
-        while True:
-            for event in self._connection.events():
-                if not isinstance(event, TextMessage):
-                    return event
-                text += event.data
-                if event.message_finished:
-                    return json.loads(text)
-            data = self._socket.recv(65536)
-            if not data:
-                return None
-            self._connection.receive_data(data)
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 Connect = Callable[..., Client]
@@ -71,7 +32,7 @@ def connect() -> Iterator[Connect]:
     clients: list[Client] = []
 
     def to(url: str, **headers: str) -> Client:
-        clients.append(Client(url, **headers))
+        clients.append(Client(url, EVENTS_PATH, **headers))
         return clients[-1]
 
     yield to
