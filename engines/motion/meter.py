@@ -122,7 +122,7 @@ class MotionMeter:
         self._remember(face, moved, time_s)
         self._maybe_renew(face, mesh, time_s, delta_s, moved)
         return self._sample(
-            index, time_s, gap_before, head_speed, restart, face, flow_delta, delta_s
+            index, time_s, gap_before, head_speed, restart, face, flow_delta, delta_s, mesh
         )
 
     # -- measurement -------------------------------------------------------------------------
@@ -216,6 +216,7 @@ class MotionMeter:
         face: npt.NDArray[np.uint8] | None,
         flow_delta: npt.NDArray[np.float32] | None,
         delta_s: float,
+        mesh: npt.NDArray[np.float32] | None = None,
     ) -> MotionSample:
         if face is None:
             for array in (self._motion, self._velocity, self._strain, self._eyes):
@@ -234,6 +235,7 @@ class MotionMeter:
             delta_s=delta_s,
             face=face,
             flow_delta=flow_delta,
+            mesh=mesh,
         )
 
 

@@ -36,6 +36,7 @@ class MotionSample:
         flow_delta: (128, 128, 2) float32 flow over the last `delta_s`, canonical pixels; zero
             outside `engines.motion.meter.DELTA_WINDOW`. None when not `valid`, in the first
             `delta_s`, and for a spotter that does not read it.
+        mesh: (468, 3) float32 canonical landmarks with depth; None when not `valid`.
     """
 
     index: int
@@ -51,6 +52,7 @@ class MotionSample:
     delta_s: float
     face: npt.NDArray[np.uint8] | None = None
     flow_delta: npt.NDArray[np.float32] | None = None
+    mesh: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,7 @@ class SyntheticClip:
                 time_s=time_s,
                 gap_before=0,
                 face=self.faces[index] if self.valid[index] else None,
+                mesh=self.mesh if self.valid[index] else None,
                 **{
                     name: value if shape else value.item()
                     for name, shape, _ in MEASURED
