@@ -141,7 +141,7 @@ def recognition(clips: Sequence[FaceClip], classes: Sequence[str]) -> dict[str, 
             events = []
             for clip in tqdm(clips, desc=name, unit="clip", file=sys.stderr):
                 for event in clip.events:
-                    answer = engine.recognize(event_clip(clip, event)).emotion
+                    answer = engine.recognize(event_clip(clip, event)).most_probable
                     events.append(
                         {
                             "identity": clip.identity,

@@ -141,7 +141,7 @@ class Filmed:
     @property
     def correct(self) -> bool:
         """Whether the emotion was found."""
-        return self.recognition.emotion == self.prototype.emotion
+        return self.recognition.most_probable == self.prototype.emotion
 
 
 def film_all(seeds: int, engine: str) -> list[Filmed]:

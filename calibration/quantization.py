@@ -30,6 +30,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from calibration.card import insert_section
 from engines.errors import EngineError, UserError
 from engines.evaluation.recognition import scores
 from engines.runtime.base import Tensor, Tensors
@@ -182,20 +183,6 @@ def describe(losses: Sequence[Loss], labels: npt.NDArray[np.int64] | None, comma
             "mean\nanything."
         )
     return f"{_HEADING}{about}\n\n{report(losses, labels)}\n\n```\n{command}\n```\n"
-
-
-def insert_section(card: str, section: str) -> str:
-    """Put a section into a model card, in place of its older self or before the limits."""
-    start = card.find(_HEADING)
-    if start < 0:
-        start = end = card.find("## Limits\n")
-    else:
-        end = card.find("\n## ", start) + 1
-    if end <= 0:  # nothing comes after
-        start = len(card) if start < 0 else start
-        end = len(card)
-    rest = card[end:]
-    return card[:start] + section + ("\n" + rest if rest else "")
 
 
 # -- converting ------------------------------------------------------------------------------

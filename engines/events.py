@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+UNSURE = "unsure"
+"""Emotion of an event whose most probable class is not probable enough to be named."""
+
 
 class EventState(str, Enum):
     """Life of an event. A tentative or confirmed event either closes or is withdrawn."""
@@ -53,8 +56,11 @@ class Event:
         quality: Flags that a reader should know of (`truncated`, `gap`, `head_motion` …).
         spotter: Name and version of the spotting engine.
         recognizer: Name and version of the recognition engine; None when none ran.
-        emotion: Most probable class; None when recognition did not run.
+        emotion: Most probable class, or `UNSURE`; None when recognition did not run.
         probabilities: Class to calibrated probability; None when recognition did not run.
+        action_units: Action unit (`AU12`) to its intensity in 0…1, where 1 is a movement of 3 %
+            of the inter-ocular distance or more; what there is no evidence for is left out. None
+            when they were not measured.
     """
 
     id: int
@@ -74,3 +80,16 @@ class Event:
     recognizer: str | None = None
     emotion: str | None = None
     probabilities: Mapping[str, float] | None = None
+    action_units: Mapping[str, float] | None = None
+
+    @property
+    def most_probable(self) -> str | None:
+        """The emotion behind an `UNSURE` one; otherwise the emotion itself."""
+        if self.emotion == UNSURE and self.probabilities:
+            return most_probable(self.probabilities)
+        return self.emotion
+
+
+def most_probable(probabilities: Mapping[str, float]) -> str:
+    """The class of the highest probability, the first one of equals."""
+    return max(probabilities, key=probabilities.__getitem__)

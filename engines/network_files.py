@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from engines.errors import EngineError
 from engines.runtime import GraphRunner, open_graph
@@ -48,10 +48,13 @@ class RecognitionManifest(NetworkManifest):
         classes: Emotions, in the order of the first outputs; an output beyond them (*neutral*) is
             not looked at, as an event is not neutral.
         temperature: What averaged logits are divided by.
+        unsure_below: Calibrated probability below which the most probable class is not named
+            (`calibration.selective`); 0 names it always.
     """
 
     classes: tuple[str, ...]
     temperature: float
+    unsure_below: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 Manifest = TypeVar("Manifest", bound=NetworkManifest)

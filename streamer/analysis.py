@@ -76,6 +76,7 @@ class Analysis:
             score=output.score,
             threshold=output.threshold,
             motion=sample.motion.copy(),
+            luminance=alignment.luminance,
         )
         return Analysed(record, output.events, measured - started, spotted - measured)
 
@@ -102,4 +103,10 @@ def cut_clip(reader: RingReader[Alignment], event: Event) -> EventClip | None:
         return None
     onset = int(np.abs(window.times_s - event.onset_s).argmin())
     apex = int(np.abs(window.times_s - event.apex_s).argmin())
-    return EventClip(faces=faces, times_s=window.times_s, onset=onset, apex=max(apex, onset))
+    return EventClip(
+        faces=faces,
+        times_s=window.times_s,
+        onset=onset,
+        apex=max(apex, onset),
+        mesh=window.payloads[onset].mesh,
+    )

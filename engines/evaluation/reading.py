@@ -21,7 +21,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.evaluation.spotting import EvaluationError, Interval, Recording, json_lines
+from engines.evaluation.spotting import (
+    EvaluationError,
+    Interval,
+    Recording,
+    emotion_of,
+    json_lines,
+)
 from engines.events import EventKind
 
 MICRO_S = 0.5
@@ -276,7 +282,7 @@ def _interval(path: Path, number: int, record: Mapping[str, Any], frames: FrameN
             onset_s = frames.begin_s(onset, fps)
             offset_s = frames.begin_s(offset + 1, fps)
             apex_s = None if apex is None else frames.begin_s(apex, fps)
-        emotion = cell(record, "emotion")
+        emotion = emotion_of(record) or cell(record, "emotion")
         return Interval(
             onset_s=onset_s,
             offset_s=offset_s,

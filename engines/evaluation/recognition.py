@@ -17,6 +17,9 @@ Labels = npt.NDArray[np.integer[Any]]
 Confusion = npt.NDArray[np.int64]
 Measures = npt.NDArray[np.float64]
 
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+"""Shares of the answers at which accuracy is reported."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecognitionScores:
@@ -151,3 +154,29 @@ def subject_interval(
     ]
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def coverage_curve(
+    confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_]
+) -> list[dict[str, float]]:
+    """Accuracy of the most confident share of the answers, for each of `COVERAGES`.
+
+    Args:
+        confidence: (N,) probability of the most probable class, N at least 1.
+        correct: (N,) whether it is the true one.
+
+    Returns:
+        Coverage, the lowest probability that is answered there, and accuracy.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    rows = []
+    for coverage in COVERAGES:
+        given = order[: max(1, round(coverage * len(order)))]
+        rows.append(
+            {
+                "coverage": coverage,
+                "probability": float(confidence[given[-1]]),
+                "accuracy": float(correct[given].mean()),
+            }
+        )
+    return rows

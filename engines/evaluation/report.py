@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from calibration.temperature import expected_calibration_error
 from engines.evaluation.ranking import precision_recall
 from engines.evaluation.recognition import (
     Measures,
     bootstrap_measures,
+    coverage_curve,
     scores,
     subject_interval,
 )
@@ -212,7 +214,16 @@ def recognition_figures(samples: Samples) -> Figures:
                 "confusion": found.confusion.tolist(),
             }
         )
-    return {"classes": list(samples.classes), "left_out": samples.left_out, "rows": rows}
+    figures: Figures = {
+        "classes": list(samples.classes),
+        "left_out": samples.left_out,
+        "rows": rows,
+    }
+    if samples.probabilities is not None:
+        confidence = samples.probabilities.max(axis=1)
+        figures["ece"] = expected_calibration_error(samples.probabilities, samples.truth)
+        figures["coverage"] = coverage_curve(confidence, samples.predicted == samples.truth)
+    return figures
 
 
 def describe_recognition(figures: Figures) -> str:
@@ -231,9 +242,28 @@ def describe_recognition(figures: Figures) -> str:
         table(["data", "samples", "subjects", "UF1", "UAR", "accuracy"], rows),
         describe_confusion(figures["classes"], figures["rows"][-1]["confusion"]),
     ]
+    if "coverage" in figures:
+        parts.append(
+            "The most probable answers first; expected calibration error "
+            f"{number(figures['ece'], 3)}."
+        )
+        parts.append(describe_coverage(figures["coverage"]))
     if figures["left_out"]:
         parts.append(f"{figures['left_out']} samples have none of the classes and are left out.")
     return "\n\n".join(parts)
+
+
+def describe_coverage(curve: Sequence[Mapping[str, float]]) -> str:
+    """The table of `engines.evaluation.recognition.coverage_curve`."""
+    rows = [
+        [
+            f"{100 * row['coverage']:.0f} %",
+            number(row["probability"], 3),
+            number(row["accuracy"], 3),
+        ]
+        for row in curve
+    ]
+    return table(["answered", "lowest probability", "accuracy"], rows)
 
 
 def recognition_comparison(first: Samples, second: Samples) -> Figures:

@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import chi2
 
 from engines.errors import UserError
-from engines.events import Event, EventKind
+from engines.events import UNSURE, Event, EventKind, most_probable
 
 MIN_IOU = 0.5
 """Smallest intersection over union of a true positive (MEGC)."""
@@ -522,7 +522,7 @@ def interval_of_event(event: Event) -> Interval:
         event.apex_s,
         event.decided_s,
         event.score,
-        event.emotion,
+        event.most_probable,
     )
 
 
@@ -540,8 +540,16 @@ def interval_of_record(record: Mapping[str, Any]) -> Interval:
         apex_s=_optional(record.get("apex_s")),
         decided_s=_optional(record.get("decided_s")),
         score=_optional(record.get("score")),
-        emotion=record.get("emotion"),
+        emotion=emotion_of(record),
     )
+
+
+def emotion_of(record: Mapping[str, Any]) -> Any:
+    """Emotion of a line of `events.jsonl` as it counts: of an unsure one the most probable."""
+    emotion, probabilities = record.get("emotion"), record.get("probabilities")
+    if emotion == UNSURE and isinstance(probabilities, Mapping) and probabilities:
+        return most_probable(probabilities)
+    return emotion
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:

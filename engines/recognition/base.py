@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from engines.events import UNSURE, most_probable
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +21,14 @@ class EventClip:
         times_s: (N,) float64 stream times.
         onset: Position of the onset (the neutral reference of the movement) in `faces`.
         apex: Position of the apex in `faces`.
+        mesh: (468, 3) float32 canonical landmarks at the onset; None where they are not known.
     """
 
     faces: npt.NDArray[np.uint8]
     times_s: npt.NDArray[np.float64]
     onset: int
     apex: int
+    mesh: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,40 @@ class Recognition:
     """Emotion of one event.
 
     Attributes:
-        emotion: Most probable class.
+        emotion: Most probable class, or `engines.events.UNSURE`.
         probabilities: Class to calibrated probability; sums to 1.
+        action_units: As in `engines.events.Event`; None from an engine that does not measure
+            them.
     """
 
     emotion: str
     probabilities: Mapping[str, float]
+    action_units: Mapping[str, float] | None = None
+
+    @property
+    def most_probable(self) -> str:
+        """The class of the highest probability, named or not."""
+        return most_probable(self.probabilities)
+
+
+def name_emotion(
+    classes: Sequence[str], shares: npt.NDArray[np.floating[Any]], unsure_below: float
+) -> Recognition:
+    """Name the most probable class, unless it is not probable enough.
+
+    Args:
+        classes: Names of the classes.
+        shares: (C,) calibrated probabilities, of a sum that is 1 but for rounding.
+        unsure_below: Probability below which the answer is `UNSURE`; 0 never says so.
+
+    Returns:
+        The answer, with all probabilities either way.
+    """
+    exact = shares.astype(np.float64)
+    exact /= exact.sum()
+    probabilities = dict(zip(classes, exact.tolist(), strict=True))
+    best = most_probable(probabilities)
+    return Recognition(best if probabilities[best] >= unsure_below else UNSURE, probabilities)
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from calibration.temperature import probabilities
 from engines.motion.planes import PLANES_SIZE, PREPROCESSING, SPAN_S, PairPlanes
 from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
-from engines.recognition.base import EventClip, Recognition
+from engines.recognition.base import EventClip, Recognition, name_emotion
 from engines.runtime import GraphRunner
 
 OUTPUT_NAME = "logits"
@@ -47,6 +47,7 @@ class NetworkRecognizer:
         self.backend = self._graph.backend
         self.fallback = self._graph.fallback
         self._temperature = manifest.temperature
+        self._unsure_below = manifest.unsure_below
 
     def recognize(self, clip: EventClip) -> Recognition:
         """Recognise the emotion of one event.
@@ -55,15 +56,12 @@ class NetworkRecognizer:
             clip: The event's aligned faces.
 
         Returns:
-            The most probable class and calibrated probabilities. A clip without any motion gives
-            the network's answer to nothing; such an event never reaches recognition.
+            The emotion and calibrated probabilities. A clip without any motion gives the network's
+            answer to nothing; such an event never reaches recognition.
         """
         logits = average_logits(self._graph, clip)[: len(self.classes)]
         shares = probabilities(logits[np.newaxis], self._temperature)[0]
-        return Recognition(
-            emotion=self.classes[int(shares.argmax())],
-            probabilities=dict(zip(self.classes, shares.tolist(), strict=True)),
-        )
+        return name_emotion(self.classes, shares, self._unsure_below)
 
     def close(self) -> None:
         """Close the network."""

@@ -76,6 +76,7 @@ def summarise(runs: Sequence[Logits], seeds: Sequence[int], data: Composite3) ->
     """
     ensemble = np.mean(runs, axis=0)
     uncalibrated = probabilities(ensemble, 1.0)
+    calibrated = _nested_probabilities(ensemble, data)
     return {
         "data_sha256": data.sha256,
         "samples": len(data.labels),
@@ -89,9 +90,8 @@ def summarise(runs: Sequence[Logits], seeds: Sequence[int], data: Composite3) ->
         ],
         "temperature": fit_temperature(ensemble, data.labels),
         "ece_uncalibrated": expected_calibration_error(uncalibrated, data.labels),
-        "ece_calibrated": expected_calibration_error(
-            _nested_probabilities(ensemble, data), data.labels
-        ),
+        "ece_calibrated": expected_calibration_error(calibrated, data.labels),
+        "probabilities": calibrated.round(6).tolist(),
     }
 
 
@@ -190,15 +190,19 @@ def write_answers(path: Path, report: dict[str, Any], data: Composite3) -> None:
 
     Args:
         path: The `.csv` file.
-        report: Has the `answers`, (N,) class indices.
+        report: Has the `answers`, (N,) class indices, and their calibrated `probabilities`,
+            (N, C), where these are known.
         data: The data set.
     """
+    shares = report.get("probabilities")
+    columns = [] if shares is None else [f"p_{name}" for name in CLASSES]
     rows = zip(data.subjects, data.datasets, data.labels, report["answers"], strict=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(("sample", "subject", "dataset", "truth", "predicted"))
+        table.writerow(("sample", "subject", "dataset", "truth", "predicted", *columns))
         for number, (subject, dataset, truth, answer) in enumerate(rows):
-            table.writerow((number, subject, dataset, CLASSES[truth], CLASSES[answer]))
+            own = () if shares is None else shares[number]
+            table.writerow((number, subject, dataset, CLASSES[truth], CLASSES[answer], *own))
 
 
 def _nested_probabilities(logits: Logits, data: Composite3) -> npt.NDArray[np.float64]:

@@ -50,7 +50,7 @@ def measure(clip: FaceClip, *, delta_flow: bool = True) -> Iterator[MotionSample
 
 
 def kept(sample: MotionSample) -> MotionSample:
-    """A copy that outlives the next frame, without picture and flow field."""
+    """A copy that outlives the next frame, without picture, flow field and landmarks."""
     return replace(
         sample,
         motion=sample.motion.copy(),
@@ -59,6 +59,7 @@ def kept(sample: MotionSample) -> MotionSample:
         eyes=sample.eyes.copy(),
         face=None,
         flow_delta=None,
+        mesh=None,
     )
 
 
@@ -68,7 +69,9 @@ def event_clip(clip: FaceClip, event: ClipEvent) -> EventClip:
     last = int(np.searchsorted(clip.times, event.apex_s + _AFTER_APEX_S))
     times = clip.times[first:last]
     onset, apex = (int(np.abs(times - t).argmin()) for t in (event.onset_s, event.apex_s))
-    return EventClip(np.array(clip.faces[first:last]), times.copy(), onset, max(onset, apex))
+    return EventClip(
+        np.array(clip.faces[first:last]), times.copy(), onset, max(onset, apex), clip.mesh
+    )
 
 
 @dataclass(frozen=True, slots=True)

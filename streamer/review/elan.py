@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from engines.events import EventKind
+from engines.events import Event, EventKind
 from streamer.recording.layout import VIDEO_FILE
 from streamer.review.annotations import ReviewedEvent
 from streamer.review.session_reader import Session
@@ -41,8 +41,9 @@ def write_elan(path: Path, session: Session) -> None:
     """Write an annotation document.
 
     Tiers `micro` and `macro` hold onset to offset of each event, `apex` the one frame of its
-    apex, `emotion` its emotion, `rejected` what reviewers rejected, `note` their remarks. In a
-    tier of ELAN nothing overlaps: what would goes to a second one, `micro 2`.
+    apex, `emotion` its emotion, `action units` what moved (`6+12`), `rejected` what reviewers
+    rejected, `note` their remarks. In a tier of ELAN nothing overlaps: what would goes to a second
+    one, `micro 2`.
 
     Raises:
         OSError: The file cannot be written.
@@ -76,6 +77,9 @@ def _tiers(session: Session) -> Iterable[_Tier]:
     yield from _apart("apex", apexes)
     emotions = [_course(e, e.event.emotion) for e in kept if e.event.emotion]
     yield from _apart(_EMOTIONS, emotions, _EMOTIONS)
+    coded = [_course(e, _facs(e.event)) for e in kept if e.event.action_units]
+    if coded:
+        yield from _apart("action units", coded)
     reviewed = session.reviewed()
     rejected = [_course(e) for e in reviewed if e.rejected]
     notes = [_course(e, "; ".join(e.notes)) for e in reviewed if e.notes]
@@ -89,6 +93,11 @@ def _course(reviewed: ReviewedEvent, text: str | None = None) -> _Span:
     regions = ", ".join(event.regions)
     offset_s = event.onset_s if event.offset_s is None else event.offset_s
     return _span(event.onset_s, offset_s, text or f"#{event.id} {regions}".strip())
+
+
+def _facs(event: Event) -> str:
+    """The action units as FACS coders write them, without intensities: theirs have letters."""
+    return "+".join(name.removeprefix("AU") for name in event.action_units or ())
 
 
 def _span(onset_s: float, offset_s: float, text: str) -> _Span:

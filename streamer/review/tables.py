@@ -79,7 +79,7 @@ def write_parquet(frames_path: Path, events_path: Path, session: Session) -> Non
         (pl.Float64, ("onset_s", "apex_s", "offset_s", "decided_s", "score")),
         (pl.String, ("kind", "emotion", "found_emotion", "verdict", "spotter", "recognizer")),
         (pl.List(pl.String), ("regions", "quality", "notes", "reviewers")),
-        (pl.Float64, sorted({name for row in rows for name in row if name.startswith("p_")})),
+        (pl.Float64, sorted({n for row in rows for n in row if n.startswith(("p_", "AU"))})),
     )
     # Said, not inferred: a session without an event has the same columns.
     types = {name: kind for kind, names in groups for name in names}
@@ -99,9 +99,11 @@ def _event_at(events: Iterable[ReviewedEvent]) -> dict[int, int]:
 def _row(reviewed: ReviewedEvent) -> dict[str, Any]:
     document = event_document(reviewed.event)
     probabilities = document.pop("probabilities") or {}
+    action_units = document.pop("action_units") or {}
     return {
         **document,
         **{f"p_{name}": value for name, value in probabilities.items()},
+        **action_units,
         "found_emotion": reviewed.found_emotion,
         "verdict": reviewed.verdict,
         "notes": reviewed.notes,

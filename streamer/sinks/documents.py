@@ -24,9 +24,8 @@ def event_document(event: Event) -> dict[str, Any]:
         "score": _rounded(event.score),
         "regions": event.regions,
         "emotion": event.emotion,
-        "probabilities": None
-        if event.probabilities is None
-        else {name: _rounded(value) for name, value in event.probabilities.items()},
+        "probabilities": _rounded_all(event.probabilities),
+        "action_units": _rounded_all(event.action_units),
         "spotter": event.spotter,
         "recognizer": event.recognizer,
         "decided_s": _rounded(event.decided_s),
@@ -52,3 +51,7 @@ def json_line(document: Mapping[str, Any]) -> str:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 6)
+
+
+def _rounded_all(values: Mapping[str, float] | None) -> dict[str, float | None] | None:
+    return None if values is None else {name: _rounded(value) for name, value in values.items()}

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from engines.errors import EngineError
+from engines.events import UNSURE
 from engines.motion.canonical import FACE_SIZE
-from engines.recognition.base import EventClip, Recognition, Recognizer
+from engines.recognition.base import EventClip, Recognition, Recognizer, name_emotion
 from engines.recognition.registry import RECOGNIZERS, create_recognizer
 
 
@@ -50,7 +51,8 @@ def check(recognizer: Recognizer, result: Recognition) -> None:
     assert tuple(result.probabilities) == recognizer.classes
     assert sum(result.probabilities.values()) == pytest.approx(1, abs=1e-9)
     assert min(result.probabilities.values()) >= 0
-    assert result.emotion == max(result.probabilities, key=result.probabilities.__getitem__)
+    assert result.emotion in (result.most_probable, UNSURE)
+    assert result.probabilities[result.most_probable] == max(result.probabilities.values())
 
 
 def test_is_a_recognizer_that_says_what_it_is(recognizer: Recognizer) -> None:
@@ -89,6 +91,16 @@ def test_a_clip_without_motion_gives_an_answer(recognizer: Recognizer, level: in
 def test_a_clip_of_one_frame_gives_an_answer(recognizer: Recognizer, clip: EventClip) -> None:
     single = EventClip(clip.faces[:1], clip.times_s[:1], 0, 0)
     check(recognizer, recognizer.recognize(single))
+
+
+@pytest.mark.parametrize(
+    ("unsure_below", "emotion"), [(0.0, "b"), (0.5, "b"), (0.51, UNSURE), (1.0, UNSURE)]
+)
+def test_what_is_not_probable_enough_is_not_named(unsure_below: float, emotion: str) -> None:
+    result = name_emotion(("a", "b", "c"), np.array([0.3, 0.5, 0.2]), unsure_below)
+    assert result.emotion == emotion
+    assert result.most_probable == "b"
+    assert result.probabilities == pytest.approx({"a": 0.3, "b": 0.5, "c": 0.2})
 
 
 @pytest.mark.parametrize("name", sorted(RECOGNIZERS))

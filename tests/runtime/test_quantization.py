@@ -10,10 +10,10 @@ import onnx
 import pytest
 
 from calibration import quantization
+from calibration.card import insert_section
 from calibration.quantization import (
     convert,
     describe,
-    insert_section,
     load_windows,
     main,
     measure,

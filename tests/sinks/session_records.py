@@ -65,6 +65,7 @@ EVENT = Event(
     recognizer="ststnet 1",
     emotion="positive",
     probabilities={"negative": 0.1, "positive": 0.85, "surprise": 0.05},
+    action_units={"AU6": 0.25, "AU12": 0.8000004},
 )
 METRICS = SessionMetrics(
     captured=400,

@@ -115,6 +115,7 @@ def test_events_are_written_when_they_close_with_the_promised_fields(sink, folde
         "regions",
         "emotion",
         "probabilities",
+        "action_units",
         "spotter",
         "recognizer",
         "decided_s",
@@ -125,15 +126,15 @@ def test_events_are_written_when_they_close_with_the_promised_fields(sink, folde
     assert line["decided_s"] - line["offset_s"] == pytest.approx(0.1)
     assert line["regions"] == ["left_mouth_corner", "right_mouth_corner"]
     assert line["probabilities"] == {"negative": 0.1, "positive": 0.85, "surprise": 0.05}
+    assert line["action_units"] == {"AU6": 0.25, "AU12": 0.8}
 
 
 def test_an_event_without_recognition_has_nulls(sink, folder):
     sink.open(SESSION)
-    sink.on_event(replace(EVENT, recognizer=None, emotion=None, probabilities=None, score=math.inf))
+    nothing = ("recognizer", "emotion", "probabilities", "action_units")
+    sink.on_event(replace(EVENT, score=math.inf, **dict.fromkeys(nothing)))
     (line,) = read_lines(folder / "events.jsonl")
-    assert [line[name] for name in ("recognizer", "emotion", "probabilities", "score")] == [
-        None
-    ] * 4
+    assert [line[name] for name in (*nothing, "score")] == [None] * 5
 
 
 def test_frames_csv_has_openface_s_columns_then_score_threshold_and_motion(sink, folder):

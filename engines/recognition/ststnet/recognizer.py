@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engines.motion.tvl1 import TvL1Flow
 from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
-from engines.recognition.base import EventClip, Recognition
+from engines.recognition.base import EventClip, Recognition, name_emotion
 from engines.recognition.ststnet.representation import (
     PREPROCESSING,
     WINDOW,
@@ -49,6 +49,7 @@ class FlowPictureRecognizer:
         self.model_sha256: str | None = manifest.sha256
         self.backend = self._graph.backend
         self.fallback = self._graph.fallback
+        self._unsure_below = manifest.unsure_below
         self._flow = TvL1Flow()
 
     def recognize(self, clip: EventClip) -> Recognition:
@@ -58,12 +59,12 @@ class FlowPictureRecognizer:
             clip: The event's aligned faces.
 
         Returns:
-            The most probable class and calibrated probabilities. A clip without any motion gives
-            the network's answer to nothing; such an event never reaches recognition.
+            The emotion and calibrated probabilities. A clip without any motion gives the network's
+            answer to nothing; such an event never reaches recognition.
         """
         planes = event_planes(clip, self._flow)
         output = self._graph.run({INPUT_NAME: planes})[OUTPUT_NAME]
-        return as_recognition(self.classes, output[0])
+        return name_emotion(self.classes, output[0], self._unsure_below)
 
     def close(self) -> None:
         """Close the network."""
@@ -106,18 +107,3 @@ def event_planes(clip: EventClip, flow: TvL1Flow) -> npt.NDArray[np.float32]:
     """
     onset, apex = (steady_face(clip, position)[WINDOW] for position in (clip.onset, clip.apex))
     return standardise(flow_picture(flow(onset, apex))[np.newaxis])
-
-
-def as_recognition(classes: tuple[str, ...], shares: npt.NDArray[np.float32]) -> Recognition:
-    """Name the most probable class.
-
-    Args:
-        classes: Names of the classes.
-        shares: (C,) probabilities, of a sum that is 1 but for rounding.
-    """
-    probabilities = shares.astype(np.float64)
-    probabilities /= probabilities.sum()
-    return Recognition(
-        emotion=classes[int(probabilities.argmax())],
-        probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
-    )
