@@ -487,6 +487,7 @@ class Pipeline:
             recognizer=f"{engine.name} {engine.version}",
             emotion=result.emotion,
             probabilities=result.probabilities,
+            action_units=result.action_units,
         )
 
     def _each_sink(self, call: Callable[[Sink], None]) -> None:
