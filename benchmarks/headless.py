@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +102,10 @@ class Ended:
 
 
 def run_to_end(
-    config: GlintConfig, source: FrameSource | None = None, sinks: Sequence[Sink] = ()
+    config: GlintConfig,
+    source: FrameSource | None = None,
+    sinks: Sequence[Sink] = (),
+    folder: Path | None = None,
 ) -> Ended:
     """Run a session to its end.
 
@@ -109,12 +113,13 @@ def run_to_end(
         config: What to run.
         source: A closed source instead of the one that the configuration names.
         sinks: Who is told.
+        folder: Session folder, for a recording.
 
     Raises:
         UserError: Something cannot be opened.
         RuntimeError: The session ended before its time.
     """
-    pipeline = build_pipeline(config, sinks, source)
+    pipeline = build_pipeline(config, sinks, source, folder)
     process = psutil.Process()
     try:
         session = pipeline.start()

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks import realtime
 from benchmarks.conditions import CONDITIONS, activities_of, scenario_of, truths_of
 from benchmarks.detection import (
     CLIPS,
@@ -28,6 +29,8 @@ from benchmarks.replay import fingerprint
 from benchmarks.results import bounded, number, save, table
 from engines.evaluation.spotting import Interval
 from engines.events import Event, EventKind, EventState
+from engines.recognition.registry import RECOGNIZERS
+from engines.spotting.registry import SPOTTERS
 from engines.synthesis.scenario import Scenario
 from streamer.config import GlintConfig
 
@@ -271,3 +274,15 @@ def test_a_setting_changes_which_recording_is_used():
     )
     assert fingerprint(config, "a") == fingerprint(spotter, "a")
     assert len({fingerprint(config, "a"), fingerprint(config, "b"), fingerprint(other, "a")}) == 3
+
+
+def test_every_engine_and_codec_is_measured_in_real_time():
+    run = [(part, name) for part, name, _ in realtime.variants(realtime.PARTS)]
+    assert {name for part, name in run if part == "spotters"} == set(SPOTTERS)
+    assert {name for part, name in run if part == "recognizers"} == {"none", *RECOGNIZERS}
+    assert sum(part == "recording" for part, _ in run) >= 2
+    pictures = np.zeros((2, 120, 160, 3), np.uint8)
+    (_, _, config) = next(realtime.variants(["spotters"]))
+    row = {"part": "spotters", "name": "flow", **realtime.measure(config, pictures, 50.0, 0.2)}
+    assert row["captured"] + sum(row["lost"].values()) == 10
+    assert "| flow " in realtime.report([row], 50.0)

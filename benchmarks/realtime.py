@@ -1,0 +1,169 @@
+"""What 200 frames a second cost live: with every spotter, every recogniser, and while recording.
+
+    python -m benchmarks.realtime
+    python -m benchmarks.realtime --seconds 10 --parts spotters --json /tmp/realtime.json
+
+Pictures come from memory, paced like a camera's, so that nothing but Glint is measured. Run it on
+an otherwise idle machine; the rows of one run can be compared with one another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.headless import Collector, run_to_end
+from benchmarks.live import film
+from benchmarks.memory_source import MemorySource
+from benchmarks.results import number, save, table
+from engines.events import EventState
+from engines.recognition.registry import RECOGNIZERS
+from engines.spotting.registry import SPOTTERS
+from streamer.config import GlintConfig
+from streamer.errors import UserError
+from streamer.frame import Image
+from streamer.recording.layout import CodecName
+from streamer.sinks.session_folder import SessionFolderSink
+
+PARTS = ("spotters", "recognizers", "recording")
+
+
+def variants(parts: Sequence[str]) -> Iterator[tuple[str, str, GlintConfig]]:
+    """What is run: part, name and configuration."""
+    if "spotters" in parts:
+        for name in SPOTTERS:
+            yield "spotters", name, GlintConfig(spotter=name, recognizer="none")
+    if "recognizers" in parts:
+        for name in ("none", *RECOGNIZERS):
+            yield "recognizers", name, GlintConfig(recognizer=name)
+    if "recording" in parts:
+        for codec in get_args(CodecName):
+            recording = {"enabled": True, "codec": codec}
+            yield "recording", codec, GlintConfig.model_validate({"recording": recording})
+
+
+def measure(config: GlintConfig, pictures: Image, fps: float, seconds: float) -> dict[str, Any]:
+    """Run one session.
+
+    Args:
+        config: What to run.
+        pictures: (N, H, W, C) uint8, played forwards and backwards.
+        fps: Rate in frames a second.
+        seconds: Length of the session.
+
+    Returns:
+        Frames, losses (those of a recording too), latency, cores, closed events, and how many of
+        them were named in time.
+    """
+    source = MemorySource(pictures, fps, round(fps * seconds), realtime=True)
+    collector = Collector()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "session"
+        ended = run_to_end(config, source, [SessionFolderSink(folder), collector], folder)
+    metrics = ended.metrics
+    lost = dict(metrics.lost)
+    if metrics.recording is not None:
+        lost |= metrics.recording.lost
+    return {
+        "captured": metrics.captured,
+        "analysed": metrics.analysed,
+        "lost": lost,
+        "latency_ms": {stage: dict(values) for stage, values in metrics.latency_ms.items()},
+        "cores": ended.cpu_s / ended.wall_s,
+        "events": sum(event.state is EventState.CLOSED for event in collector.events),
+        "recognised": sum(
+            event.state is EventState.CLOSED and event.emotion is not None
+            for event in collector.events
+        ),
+    }
+
+
+def report(rows: Sequence[Mapping[str, Any]], fps: float) -> str:
+    """A table for each part."""
+    sections = []
+    for part in PARTS:
+        chosen = [row for row in rows if row["part"] == part]
+        if chosen:
+            title = "while recording" if part == "recording" else f"with each of the {part}"
+            sections += [
+                f"## {fps:g} frames a second {title}",
+                table(
+                    ["name", "lost", "p50 ms", "p99 ms", "cores", "events", "recognised"],
+                    (_row(row) for row in chosen),
+                ),
+            ]
+    return "\n\n".join(sections)
+
+
+def _row(row: Mapping[str, Any]) -> list[object]:
+    score = row["latency_ms"].get("capture_to_score", {})
+    lost = ", ".join(f"{cause} {frames}" for cause, frames in row["lost"].items()) or "none"
+    return [
+        row["name"],
+        lost,
+        *(number(score.get(q, np.nan)) for q in ("p50", "p99")),
+        number(row["cores"]),
+        row["events"],
+        row["recognised"],
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the tables, write JSON and Markdown."""
+    options = _parser().parse_args(arguments)
+    pictures = film(options.fps, options.size)
+    rows = []
+    for part, name, config in tqdm(
+        list(variants(options.parts)), desc="sessions", unit="session", disable=None
+    ):
+        figures = measure(config, pictures, options.fps, options.seconds)
+        rows.append({"part": part, "name": name, **figures})
+    text = report(rows, options.fps)
+    print(text)
+    measured = {
+        "fps": options.fps,
+        "size": list(options.size),
+        "seconds": options.seconds,
+        "rows": rows,
+    }
+    path = save("realtime", measured, text, options.json)
+    print(f"\nWritten to {path} and {path.with_suffix('.md').name}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.realtime", description=(__doc__ or "").split("\n", maxsplit=1)[0]
+    )
+    add = parser.add_argument
+    add("--seconds", type=float, default=20.0, metavar="S", help="length of each session (20)")
+    add("--fps", type=float, default=200.0, help="rate (200)")
+    add("--size", type=_size, default=(640, 480), metavar="WxH", help="picture size (640x480)")
+    add("--parts", type=_parts, default=PARTS, help=f"of: {','.join(PARTS)} (default: all)")
+    add("--json", type=Path, help="result file (default: one with the date in benchmarks/results)")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = text.lower().split("x")
+    return int(width), int(height)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts = tuple(text.split(","))
+    if not set(parts) <= set(PARTS):
+        raise argparse.ArgumentTypeError(f"choose of {', '.join(PARTS)}")
+    return parts
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
