@@ -23,6 +23,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -163,20 +164,26 @@ def describe(figures: Mapping[str, Any], threshold: float, target: float, how: s
     """
     verdict = (
         f"An event whose most probable class has a probability below {threshold:.3f} is `unsure`; "
-        "its\nprobabilities are given all the same."
+        f"its probabilities are given all the same. The threshold is the lowest at which "
+        f"{100 * target:.0f} % of the answers are right."
         if threshold
-        else "No event is `unsure`: every answer may be given at the accuracy that was asked for."
+        else f"No event is `unsure`: {100 * target:.0f} % of the answers are right when all are "
+        "given."
     )
-    return (
-        f"{verdict} The threshold is the lowest at which {100 * target:.0f} % of the answers\n"
-        f"are right. {how}\n\n"
-        f"Answered: {bounded(figures['coverage'], figures['coverage_interval'])} of "
-        f"{figures['samples']} expressions of {figures['subjects']} people, "
-        f"{bounded(figures['accuracy'], figures['accuracy_interval'])} of them right "
-        f"({figures['accuracy_of_all']:.2f} if\nall are answered). Expected calibration error "
-        f"(10 bins): {figures['ece']:.3f}.\n\n"
-        "The most probable answers first:\n\n"
-        f"{describe_coverage(figures['curve'])}\n"
+    coverage = bounded(figures["coverage"], figures["coverage_interval"])
+    accuracy = bounded(figures["accuracy"], figures["accuracy_interval"])
+    found = (
+        f"Answered: {coverage} of {figures['samples']} expressions of {figures['subjects']} "
+        f"subjects, {accuracy} of them right ({figures['accuracy_of_all']:.2f} if all are "
+        f"answered). Expected calibration error (10 bins): {figures['ece']:.3f}."
+    )
+    return "\n\n".join(
+        (
+            fill(f"{verdict} {how}", 100),
+            fill(found, 100),
+            "The most probable answers first:",
+            describe_coverage(figures["curve"]) + "\n",
+        )
     )
 
 
@@ -235,7 +242,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the command line; 0 done, 2 a user's mistake."""
     options = _parser().parse_args(argv)
     try:
-        _run_command(options, f"{PROGRAM} {shlex.join(argv)}")
+        # Where the data lie says nothing to who reads the card.
+        shown = ["FOLDER" if each == str(options.data) else each for each in argv]
+        _run_command(options, f"{PROGRAM} {shlex.join(shown)}")
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -254,7 +263,7 @@ def _run_command(options: argparse.Namespace, command: str) -> None:
         threshold = choose_unsure_below(held_out.confidence, held_out.correct, target)
         figures = selective_figures(held_out, nested_thresholds(held_out, target))
         how = (
-            "It was chosen on all held-out answers; the figures\nbelow are of thresholds that were "
+            "It was chosen on all held-out answers; the figures below are of thresholds that were "
             "chosen for each subject on the others."
         )
     else:
@@ -263,8 +272,8 @@ def _run_command(options: argparse.Namespace, command: str) -> None:
         held_out = answers_of(options.engine, options.data, manifest, "test")
         figures = selective_figures(held_out, threshold)
         how = (
-            "It was chosen on the expressions of the\nvalidation identities; the figures "
-            "below are of the test identities."
+            "It was chosen on the expressions of the validation identities; the figures below are "
+            "of the test identities."
         )
     section = describe(figures, threshold, target, how)
     print(section)
