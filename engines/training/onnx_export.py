@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -33,30 +34,55 @@ def write_onnx(path: nn.Module, output: str, file: Path, golden: npt.NDArray[np.
     Raises:
         UserError: They differ; the file is removed.
     """
-    path.eval()
+    write_graph(path, {INPUT_NAME: golden}, (output,), file)
+
+
+def write_graph(
+    network: nn.Module,
+    golden: Mapping[str, npt.NDArray[np.float32]],
+    outputs: Sequence[str],
+    file: Path,
+) -> None:
+    """Export a network and check that the file computes what torch does.
+
+    Args:
+        network: Takes the inputs in their order; gives a tensor, or a tuple of them.
+        golden: Name of each input to (N, …) samples, N > 1, on which both are compared.
+        outputs: Names of the outputs.
+        file: The `.onnx` file to write.
+
+    Raises:
+        UserError: They differ; the file is removed.
+    """
+    network.eval()
+    given = tuple(map(torch.from_numpy, golden.values()))
     content = BytesIO()
     with warnings.catch_warnings():
         # The exporter that replaces this one needs onnxscript, and writes a later operator set.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            path,
-            (torch.from_numpy(golden[:2]),),
+            network,
+            tuple(tensor[:2] for tensor in given),
             content,  # type: ignore[arg-type]
             opset_version=OPSET,
             dynamo=False,
-            input_names=[INPUT_NAME],
-            output_names=[output],
-            dynamic_axes={INPUT_NAME: {0: "batch"}, output: {0: "batch"}},
+            input_names=list(golden),
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "batch"} for name in (*golden, *outputs)},
         )
     model = onnx.load_from_string(content.getvalue())
     onnx.checker.check_model(model, full_check=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(model.SerializeToString(deterministic=True))
     with torch.no_grad():
-        expected = path(torch.from_numpy(golden)).numpy()
+        computed = network(*given)
+    expected = [computed] if isinstance(computed, torch.Tensor) else computed
     with open_graph(file, "onnx") as graph:
-        found = graph.run({INPUT_NAME: golden})[output]
-    difference = float((np.abs(found - expected) / (1 + np.abs(expected))).max())
+        found = graph.run(golden)
+    difference = max(
+        float((np.abs(found[name] - right.numpy()) / (1 + np.abs(right.numpy()))).max())
+        for name, right in zip(outputs, expected, strict=True)
+    )
     if not difference <= TOLERANCE:
         file.unlink()
         raise UserError(
