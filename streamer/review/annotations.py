@@ -139,6 +139,10 @@ class ReviewedEvent:
         """Whether a reviewer changed its times."""
         return self.found is not None and _frames(self.event) != _frames(self.found)
 
+    def as_found(self) -> ReviewedEvent:
+        """The same without what reviewers said; itself where they added it."""
+        return self if self.found is None else ReviewedEvent(self.found, self.found)
+
 
 class Annotations:
     """Reads and writes the reviewers' file of a session.

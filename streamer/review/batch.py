@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
-import signal
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from engines.evaluation.tables import table
 from engines.events import EventKind
 from streamer.calibrated import use_calibration
 from streamer.config import GlintConfig
-from streamer.errors import SessionError, UserError
+from streamer.errors import SessionError
 from streamer.recording.layout import find_recording
 from streamer.review.session_reader import (
     detected_kinds,
@@ -30,8 +27,7 @@ from streamer.review.session_reader import (
     read_session,
     session_document,
 )
-from streamer.session import build_pipeline
-from streamer.sinks.session_folder import SessionFolderSink
+from streamer.review.worker import Done, Task, Worker
 from streamer.sources.image_folder import PICTURE_SUFFIXES
 
 TABLE_FILE = "batch.csv"
@@ -43,7 +39,6 @@ VIDEO_SUFFIXES = frozenset(
 """Files that are taken for videos when no pattern says otherwise."""
 
 _POLL_S = 0.2  # Windows delivers Ctrl-C only between two waits
-_STOP_S = 10.0  # an interrupted session is finished well within
 _ANALYSED = "analysed"
 _BEFORE = "analysed before"
 _FAILED = "failed"
@@ -132,14 +127,6 @@ def _matches(path: Path) -> bool:
 # -- what is there already -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """A recording that is to be analysed into a session folder that is not there yet."""
-
-    recording: Path
-    folder: Path
-
-
 def _place(folder: Path) -> tuple[Path, Mapping[str, Any] | None]:
     """The finished session of a recording and its `session.json`, or where a new one goes.
 
@@ -186,100 +173,17 @@ def _settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
 # -- workers ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A worker has finished its task; without a reason it went well."""
-
-    reason: str
-
-
-def _work(connection: Connection, config: GlintConfig) -> None:
-    """Analyse the tasks that come, until the other end closes: the body of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes
-    with closing(connection):
-        try:
-            while True:
-                task: _Task = connection.recv()
-                connection.send(_Done(_analyse(task, config, connection)))
-        except (EOFError, OSError):
-            return
-
-
-def _analyse(task: _Task, config: GlintConfig, connection: Connection) -> str:
-    """Analyse a recording; return why that failed, or nothing."""
-    source = config.source.model_copy(update={"spec": str(task.recording)})
-    written = SessionFolderSink(task.folder)
-    try:
-        pipeline = build_pipeline(
-            config.model_copy(update={"source": source}), [written], folder=task.folder
-        )
-        written.follow(pipeline.metrics)
-        try:
-            pipeline.start()
-            while not pipeline.wait(_POLL_S) and not connection.poll():
-                connection.send(pipeline.metrics().analysed)
-        finally:
-            pipeline.close()
-        if pipeline.failure is not None:
-            raise pipeline.failure
-    except UserError as error:
-        return str(error)
-    except Exception as error:
-        return f"A fault in the program ({type(error).__name__}: {error})."
-    return ""
-
-
-class _Worker:
-    """A worker process and its end of the line."""
-
-    def __init__(self, config: GlintConfig) -> None:
-        context = multiprocessing.get_context("spawn")  # threads and models do not survive a fork
-        self.connection, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(
-            target=_work, args=(theirs, config), name="glint-batch", daemon=True
-        )
-        self.process.start()
-        theirs.close()
-        self.task: _Task | None = None
-        self.frames = 0
-
-    def begin(self, task: _Task) -> None:
-        """Hand over a task."""
-        self.task, self.frames = task, 0
-        self.connection.send(task)
-
-    def receive(self) -> _Done | int:
-        """Return what it says: that it is done, or its frames so far."""
-        try:
-            message: _Done | int = self.connection.recv()
-            return message
-        except (EOFError, OSError):
-            self.stop()
-            return _Done(
-                f"The analysis crashed with its process (exit code {self.process.exitcode}): "
-                "analyse it alone with --source and --log-level debug to see why."
-            )
-
-    def stop(self) -> None:
-        """End the process in order; a session that is open is finished as interrupted."""
-        self.connection.close()
-        self.process.join(_STOP_S)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-
-
 def _analyse_all(
-    tasks: Iterable[_Task], config: GlintConfig, jobs: int, bar: tqdm[None]
-) -> Generator[tuple[_Task, str], None, None]:
+    tasks: Iterable[Task], config: GlintConfig, jobs: int, bar: tqdm[None]
+) -> Generator[tuple[Task, str], None, None]:
     """Yield every task with the reason why it failed, as they end."""
-    waiting, workers = deque(tasks), list[_Worker]()
+    waiting, workers = deque(tasks), list[Worker]()
     try:
         while waiting or any(worker.task for worker in workers):
             idle = [worker for worker in workers if worker.task is None]
             while waiting and (idle or len(workers) < jobs):
                 if not idle:
-                    workers.append(_Worker(config))
+                    workers.append(Worker(config))
                     idle.append(workers[-1])
                 idle.pop().begin(waiting.popleft())
             ready = wait([worker.connection for worker in workers], _POLL_S)
@@ -287,7 +191,7 @@ def _analyse_all(
                 task, message = worker.task, worker.receive()
                 if not worker.process.is_alive():
                     workers.remove(worker)
-                if isinstance(message, _Done):
+                if isinstance(message, Done):
                     worker.task = None
                     if task is not None:
                         yield task, message.reason
@@ -333,7 +237,7 @@ class Batch:
             KeyboardInterrupt: Somebody ended it; `results` says how far it came.
         """
         places = {r: _place(self.out / r.relative_to(self.archive)) for r in self.recordings}
-        tasks = [_Task(r, folder) for r, (folder, document) in places.items() if document is None]
+        tasks = [Task(r, folder) for r, (folder, document) in places.items() if document is None]
         before = [document for _, document in places.values() if document is not None]
         settings = _settings(use_calibration(self.config)[0].model_dump(mode="json"))
         others = sum(

@@ -56,7 +56,7 @@ def report(session: Session, truth: Path | None = None, *, faces: bool = False) 
     """
     frames = read_frames(session.path, COLUMNS)
     events = session.reviewed()
-    comparison = compare(session, truth, _duration_s(frames))
+    comparison = compare(session, truth, duration_s(frames))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     source = (files("streamer.review") / "assets" / "report.html").read_text(encoding="utf-8")
     return environment.from_string(source).render(
@@ -133,8 +133,8 @@ def _calibration(used: Mapping[str, Any]) -> Figure:
 
 
 def _quality(session: Session, frames: Frames) -> Iterator[Figure]:
-    count, duration_s = len(frames.values), _duration_s(frames)
-    yield "Analysed", f"{count:,} frames, {duration_s:.2f} s", "" if count else "bad"
+    count, length_s = len(frames.values), duration_s(frames)
+    yield "Analysed", f"{count:,} frames, {length_s:.2f} s", "" if count else "bad"
     measured, asked = (session.document["fps"][which] for which in ("measured", "asked"))
     if measured is not None:
         slow = asked is not None and measured < _SLOW_SHARE * asked
@@ -210,7 +210,7 @@ def _torn(frames: Frames) -> list[str]:
     return ["The last row of frames.csv was cut off and is left out."] if frames.torn else []
 
 
-def _duration_s(frames: Frames) -> float:
+def duration_s(frames: Frames) -> float:
     """From the first frame to the end of the last one."""
     times = frames["timestamp"]
     return float(times[-1] - times[0] + (times[1] - times[0])) if len(times) > 1 else math.nan

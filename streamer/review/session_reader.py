@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -30,6 +31,7 @@ _NEEDED = frozenset({"version", "source", "fps", "size", "started_utc", "end_sta
 _EVENT = TypeAdapter(Event)
 _TAIL_BYTES = 8192  # more than a row
 _TIME_COLUMN = 2
+_IN_USE_S = 60.0  # metrics.json of a session that runs is renewed every two seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,15 @@ def read_session(path: Path) -> Session:
     for number in sorted({edit.event for edit in edits} - known):
         notes.append(f"Reviewers speak of event {number}, which the session does not hold.")
     return Session(path, document, metrics, events, truth, edits, tuple(notes))
+
+
+def is_being_written(session: Session) -> bool:
+    """Whether a session runs: it has not ended, and its files are renewed."""
+    if session.end_state != "running":
+        return False
+    files = (session.path / name for name in (SESSION_FILE, "metrics.json", "frames.csv"))
+    newest = max(file.stat().st_mtime for file in files if file.is_file())
+    return time.time() - newest < _IN_USE_S
 
 
 def read_frames(session: Path, columns: Iterable[str] | None = None) -> Frames:

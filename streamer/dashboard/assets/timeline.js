@@ -12,6 +12,8 @@
  *   span_s     length shown first; default 30
  *   onSelect   called with (span, lane) when a span is chosen
  *   onSeek     called with a time when the score is clicked
+ *   onDraw     called after each drawing with ({begin_s, end_s}, element of the score), for what a
+ *              page lays over it
  *
  * Data; arrays may grow between two calls and are not copied:
  *   begin_s, end_s   what there is to look at
@@ -285,6 +287,7 @@
       drawScore();
       drawMarks();
       drawAxis();
+      if (options.onDraw) options.onDraw({ begin_s: begin(), end_s: end }, track);
     };
 
     const drawBar = () => {
