@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engines.motion.config import MotionConfig
 from engines.runtime.registry import Backend
 from engines.spotting.config import FlowSpotterConfig
+from streamer.consent import Consent, Line
 from streamer.errors import ConfigError
 from streamer.recording.layout import CodecName
 from streamer.sources.base import SourceOptions
@@ -142,6 +143,12 @@ class GlintConfig(Section):
     flow_spotter: FlowSpotterConfig = FlowSpotterConfig()
     subject: Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")] | None = Field(
         None, description="Pseudonym of the person; letters, digits, _, . and -."
+    )
+    consent: Consent | None = Field(
+        None, description="Who confirmed the subject's consent, when, and to which text."
+    )
+    consent_form: Line | None = Field(
+        None, description="The laboratory's own consent form; default: Glint's text."
     )
     calibration: Path | None = Field(
         None, description="Calibration file of this rig and subject; its threshold is used."

@@ -9,6 +9,7 @@ frames alone.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from queue import Full, Queue
 from typing import Any
 
@@ -38,7 +40,7 @@ from streamer.ring import FrameRing, Overflow, RingReader, ring_capacity
 from streamer.scheduling import no_long_pauses, one_thread_a_stage
 from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics, Sink
 from streamer.sources.base import FrameSource, SourceInfo, SourceState
-from streamer.telemetry import LossLedger, ProcessUsage, RateMeter, StageClocks
+from streamer.telemetry import LatencyHistogram, LossLedger, ProcessUsage, RateMeter, StageClocks
 from streamer.version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class Pipeline:
         config: The session's configuration.
         recorder: Keeps the captured pictures; None keeps none.
         calibration: The calibration that `config` holds already; it is checked against the source.
+        folder: Where the session is stored; None when nothing is.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Pipeline:
         config: GlintConfig,
         recorder: Recorder | None = None,
         calibration: UsedCalibration | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._source = source
         self._stages = stages
@@ -101,6 +105,7 @@ class Pipeline:
         self._config = config
         self._recorder = recorder
         self._calibration = calibration
+        self._folder = folder
         self._info: SourceInfo | None = None
         self._spotter: Spotter | None = None
         self._recognition: RecognitionThread | None = None
@@ -111,6 +116,7 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._losses = LossLedger()
         self._clocks = StageClocks()
+        self._intervals = LatencyHistogram()
         self._rate = RateMeter()
         self._usage = ProcessUsage()
         self._captured = 0
@@ -291,6 +297,7 @@ class Pipeline:
             region_names=REGION_NAMES,
             truth=tuple(truth()) if callable(truth) else None,
             calibration=None if self._calibration is None else self._calibration.summary(),
+            folder=self._folder,
         )
 
     def _engines(self) -> list[Spotter | Recognizer]:
@@ -332,6 +339,7 @@ class Pipeline:
         """Read the source into the first ring."""
         reading = self._clocks.stage("capture")
         live = self._info is not None and self._info.live
+        before_s = math.inf
         try:
             while not self._stop.is_set():
                 picture = self._frames.claim()
@@ -349,6 +357,9 @@ class Pipeline:
                     zero_s = frame.host_s - frame.time_s
                     self._zero_host_s = min(zero_s, self._zero_host_s or zero_s)
                 self._rate.frame(frame.time_s, frame.gap_before)
+                if not frame.gap_before and frame.time_s > before_s:
+                    self._intervals.record(frame.time_s - before_s)
+                before_s = frame.time_s
                 self._frames.publish(frame, None)
         except SourceInterrupted:
             pass
@@ -539,7 +550,19 @@ class Pipeline:
             source_counters=dict(getattr(self._source, "counters", {})),
             zero_host_s=self._zero_host_s,
             recording=None if self._recorder is None else self._recorder.status,
+            interval_ms=self._intervals.summary_ms() if self._intervals.count else {},
+            buffers=self._buffers(),
         )
+
+    def _buffers(self) -> dict[str, float]:
+        """Share of the buffer before each stage that waits to be read."""
+        if self._info is None:
+            return {}
+        return {
+            "alignment": self._frames.fill,
+            "analysis": self._faces.fill,
+            "sinks": self._results.qsize() / self._results.maxsize,
+        }
 
 
 def _runs_on(engine: Spotter | Recognizer) -> dict[str, str | None]:

@@ -36,7 +36,7 @@ def build_pipeline(
         config: The session's configuration.
         sinks: Who is told of the results.
         source: A closed source to use instead of the one that the configuration names.
-        folder: Session folder; a recording goes into it.
+        folder: Session folder, where the session is stored; a recording goes into it.
         browser: Where a visitor's browser delivers, for the source `browser`.
 
     Raises:
@@ -79,4 +79,4 @@ def build_pipeline(
         if folder is None:
             raise ConfigError("A recording needs a session folder: add --session DIR.")
         recorder = Recorder(RecordingWriter(folder / FOLDER, config.recording.codec))
-    return Pipeline(source, stages, sinks, config, recorder, calibration)
+    return Pipeline(source, stages, sinks, config, recorder, calibration, folder)

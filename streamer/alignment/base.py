@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, runtime_checkable
@@ -42,6 +43,7 @@ class Alignment:
         head_speed: Motion of the head in inter-ocular distances a second.
         flags: Quality flags: `small_face`, `rotated`, `several_faces`, `out_of_picture`,
             `mesh_late`.
+        luminance: Mean gray level of the face's skin in the picture, of 255; NaN when unknown.
     """
 
     state: AlignmentState
@@ -56,6 +58,7 @@ class Alignment:
     inter_ocular_px: float
     head_speed: float
     flags: tuple[str, ...]
+    luminance: float = math.nan
 
 
 @runtime_checkable

@@ -67,6 +67,7 @@ class _Face:
     confidence: float = 1.0
     others: int = 0
     counted_s: float = -math.inf
+    luminance: float = math.nan  # of the skin in the last picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,7 @@ class FaceAligner:
             )
         )
         mean = cv2.mean(warped, self._skin)[0]
+        face.luminance = mean
         if mean < 2.0:
             return None
         scaled: Image = cv2.convertScaleAbs(warped, alpha=_TARGET_LUMINANCE / mean)  # type: ignore[assignment]
@@ -361,6 +363,7 @@ class FaceAligner:
             inter_ocular_px=inter_ocular,
             head_speed=self._head_speed(back, frame.time_s),
             flags=tuple(flags),
+            luminance=face.luminance,
         )
 
     def _head_speed(self, back: Similarity, now: float) -> float:

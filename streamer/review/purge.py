@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from streamer.consent import FILE as CONSENT
 from streamer.errors import SessionError
+from streamer.markers import FILE as MARKERS
 from streamer.recording.layout import DESCRIPTION_FILE, TIMES_FILE, VIDEO_FILE
 from streamer.recording.layout import FOLDER as RECORDING
 from streamer.review.annotations import FILE as ANNOTATIONS
@@ -23,7 +25,7 @@ _IN_USE_S = 60.0  # metrics.json of a session that runs is renewed every two sec
 # session.json goes last: a folder that could not be emptied stays a session, to be purged again.
 _FILES = (
     *("events.jsonl", "frames.csv", "metrics.json", "truth.jsonl", ANNOTATIONS, REPORT_FILE),
-    *("session.json.tmp", "metrics.json.tmp", SESSION_FILE),
+    *(CONSENT, MARKERS, "consent.json.tmp", "session.json.tmp", "metrics.json.tmp", SESSION_FILE),
 )
 _RECORDING_FILES = (VIDEO_FILE, TIMES_FILE, DESCRIPTION_FILE)
 

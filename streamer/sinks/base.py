@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -28,6 +30,7 @@ class SessionInfo:
         truth: For a source that knows its truth (demo): a list of JSON-ready truth events.
         calibration: What the calibration in use is (`path`, `date`, `age_s`, `verdict` …),
             JSON-ready; None when the session has none.
+        folder: Where the session is stored; None when nothing is.
     """
 
     version: str
@@ -38,6 +41,7 @@ class SessionInfo:
     region_names: tuple[str, ...]
     truth: tuple[Mapping[str, Any], ...] | None = None
     calibration: Mapping[str, Any] | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class FrameRecord:
         score: Spotting score.
         threshold: Threshold in force.
         motion: (R, 2) float32 displacement of each region in inter-ocular distances.
+        luminance: Mean gray level of the face's skin in the picture, of 255; NaN when unknown.
     """
 
     index: int
@@ -77,6 +82,7 @@ class FrameRecord:
     score: float
     threshold: float
     motion: npt.NDArray[np.float32]
+    luminance: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,9 @@ class SessionMetrics:
             that came with the least delay; puts sessions of one process on one clock. None for
             a file and before the first frame.
         recording: How the recording goes; None when nothing is recorded.
+        interval_ms: `p50`, `p99` and `max` of the time between two frames, in stream time and
+            without the losses that are known; empty before the second frame.
+        buffers: Stage to the share of the buffer before it that waits to be read, 0 to 1.
     """
 
     captured: int
@@ -116,6 +125,8 @@ class SessionMetrics:
     source_counters: Mapping[str, int] = field(default_factory=dict)
     zero_host_s: float | None = None
     recording: RecordingStatus | None = None
+    interval_ms: Mapping[str, float] = field(default_factory=dict)
+    buffers: Mapping[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable

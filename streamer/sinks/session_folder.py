@@ -4,7 +4,9 @@
     events.jsonl   one closed event a line
     frames.csv     one analysed frame a row
     metrics.json   frames, losses, latency, use of the machine
+    consent.json   who confirmed the subject's consent, when, to which text; where there is one
     truth.jsonl    for a source that knows its truth (demo): one scripted expression a line
+    markers.jsonl, annotations.jsonl    what the operator said while it ran, line by line
     recording/     the pictures, when they were asked for (see streamer/recording/layout.py)
 
 Lines and rows reach the operating system one by one and whole, and the two `.json` files are
@@ -27,6 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.events import Event, EventState
+from streamer.consent import FILE as CONSENT
+from streamer.consent import consent_document
 from streamer.errors import SessionError
 from streamer.line_file import LineFile
 from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics
@@ -86,6 +90,9 @@ class SessionFolderSink:
                     "name another folder."
                 )
             self._write_session(session, end_state="running")
+            consent = consent_document(session.configuration)
+            if consent is not None:
+                _replace(self.path / CONSENT, consent)
             if session.truth is not None:
                 truth = LineFile(self.path / "truth.jsonl")
                 for expression in session.truth:
@@ -182,6 +189,7 @@ class SessionFolderSink:
         document = {
             "version": session.version,
             "subject": session.configuration.get("subject"),
+            "consent": session.configuration.get("consent"),
             "source": {
                 "name": source.name,
                 "kind": source.kind,
