@@ -1,4 +1,4 @@
-"""Sessions for other programs: ELAN, MEGC, Parquet, OpenFace."""
+"""Sessions for other programs: ELAN, MEGC, CSV, Parquet, OpenFace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engines.evaluation.spotting import Recording, interval_of_event
 from streamer.errors import SessionError
 from streamer.review.elan import write_elan
 from streamer.review.session_reader import Session
-from streamer.review.tables import write_openface, write_parquet
+from streamer.review.tables import write_events, write_openface, write_parquet
 
 FOLDER = "export"
 """Where exports go inside a session folder, when no other folder is named."""
@@ -32,7 +32,7 @@ def export(
 ) -> list[Path]:
     """Write sessions in the form of another program.
 
-    Events that reviewers rejected are left out, except where `verdict` marks them (Parquet).
+    Events that reviewers rejected are left out, except where `verdict` marks them (CSV, Parquet).
 
     Args:
         sessions: The sessions.
@@ -87,6 +87,11 @@ def _parquet(sessions: Sequence[Session], folder: Path, first_frame: int) -> Ite
         yield _Job((frames, events), partial(write_parquet, frames, events, session))
 
 
+def _csv(sessions: Sequence[Session], folder: Path, first_frame: int) -> Iterator[_Job]:
+    path = folder / "events.csv"
+    yield _Job((path,), partial(write_events, path, sessions))
+
+
 def _megc(sessions: Sequence[Session], folder: Path, first_frame: int) -> Iterator[_Job]:
     """One file for all: a result of the Grand Challenge is that of a data set."""
     rates = {session.fps_nominal for session in sessions}
@@ -111,6 +116,6 @@ def _megc(sessions: Sequence[Session], folder: Path, first_frame: int) -> Iterat
 
 
 FORMATS: Mapping[str, Callable[[Sequence[Session], Path, int], Iterator[_Job]]] = MappingProxyType(
-    {"elan": _elan, "megc": _megc, "parquet": _parquet, "openface": _openface}
+    {"elan": _elan, "megc": _megc, "csv": _csv, "parquet": _parquet, "openface": _openface}
 )
 """Form of another program to what writes it."""

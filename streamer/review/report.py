@@ -234,13 +234,24 @@ def _event(reviewed: ReviewedEvent) -> dict[str, Any]:
         "probability": "" if probability is None else f"{probability:.0%}",
         "found_emotion": reviewed.found_emotion if reviewed.relabelled else None,
         "regions": ", ".join(_words(region) for region in event.regions),
-        "score": f"{event.score:.2f}",
-        "decision": _ms_between(event.offset_s, event.decided_s),
+        "score": _number(event.score),
+        "decision": _DASH if reviewed.moved else _ms_between(event.offset_s, event.decided_s),
         "flags": ", ".join(_words(flag) for flag in event.quality),
-        "verdict": reviewed.verdict or "",
+        "verdict": ", ".join(_said(reviewed)),
         "rejected": reviewed.rejected,
         "notes": reviewed.notes,
     }
+
+
+def _said(reviewed: ReviewedEvent) -> Iterator[str]:
+    """What reviewers made of an event, in words."""
+    if reviewed.added:
+        yield "added by a reviewer"
+    if reviewed.moved and reviewed.found is not None:
+        found = reviewed.found
+        yield f"times by a reviewer; found at {found.onset_s:.3f}, {found.apex_s:.3f} s"
+    if reviewed.verdict is not None:
+        yield reviewed.verdict
 
 
 def _pictures(session: Session) -> list[dict[str, Any]]:

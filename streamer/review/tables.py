@@ -1,10 +1,10 @@
-"""A session as tables: OpenFace's columns, and Parquet."""
+"""Sessions as tables: events, OpenFace's columns, and Parquet."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from streamer.errors import SessionError
 from streamer.line_file import whole_lines
 from streamer.review.annotations import ReviewedEvent
 from streamer.review.session_reader import Session, read_frames
-from streamer.sinks.documents import event_document
+from streamer.sinks.documents import event_document, finite
 
 _OPENFACE = frozenset({"frame", "face_id", "timestamp", "confidence", "success"})
 _WHOLE = frozenset({"frame", "face_id"})
+_FOUND = ("found_onset_s", "found_apex_s", "found_offset_s")
 
 
 def write_openface(path: Path, session: Session) -> None:
@@ -51,6 +52,32 @@ def write_openface(path: Path, session: Session) -> None:
             writer.writerow([int(frame) + 1, *rest, events.get(int(frame), 0)])
 
 
+def write_events(path: Path, sessions: Sequence[Session]) -> None:
+    """Write the events of sessions as one table, those that were rejected with their `verdict`.
+
+    A list is written with semicolons between its items.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    rows = [
+        {"session": session.name, "subject": session.subject, **_row(reviewed)}
+        for session in sessions
+        for reviewed in session.reviewed()
+    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(names) or ["session", "subject", "id"])
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(
+                {
+                    name: "; ".join(value) if isinstance(value, list | tuple) else value
+                    for name, value in row.items()
+                }
+            )
+
+
 def write_parquet(frames_path: Path, events_path: Path, session: Session) -> None:
     """Write frames and events; `session.json` goes into both files' metadata.
 
@@ -76,7 +103,8 @@ def write_parquet(frames_path: Path, events_path: Path, session: Session) -> Non
     rows = [_row(reviewed) for reviewed in session.reviewed()]
     groups = (
         (pl.Int64, ("id", "onset_frame", "apex_frame", "offset_frame")),
-        (pl.Float64, ("onset_s", "apex_s", "offset_s", "decided_s", "score")),
+        (pl.Float64, ("onset_s", "apex_s", "offset_s", "decided_s", "score", *_FOUND)),
+        (pl.Boolean, ("added",)),
         (pl.String, ("kind", "emotion", "found_emotion", "verdict", "spotter", "recognizer")),
         (pl.List(pl.String), ("regions", "quality", "notes", "reviewers")),
         (pl.Float64, sorted({n for row in rows for n in row if n.startswith(("p_", "AU"))})),
@@ -97,7 +125,7 @@ def _event_at(events: Iterable[ReviewedEvent]) -> dict[int, int]:
 
 
 def _row(reviewed: ReviewedEvent) -> dict[str, Any]:
-    document = event_document(reviewed.event)
+    document = finite(event_document(reviewed.event))
     probabilities = document.pop("probabilities") or {}
     action_units = document.pop("action_units") or {}
     return {
@@ -105,6 +133,8 @@ def _row(reviewed: ReviewedEvent) -> dict[str, Any]:
         **{f"p_{name}": value for name, value in probabilities.items()},
         **action_units,
         "found_emotion": reviewed.found_emotion,
+        **{name: getattr(reviewed.found, name.removeprefix("found_"), None) for name in _FOUND},
+        "added": reviewed.added,
         "verdict": reviewed.verdict,
         "notes": reviewed.notes,
         "reviewers": reviewed.reviewers,
