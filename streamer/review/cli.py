@@ -1,10 +1,12 @@
-"""The commands on finished sessions: `run_live.py export|report|batch|purge …`."""
+"""The commands on finished sessions: `run_live.py review|export|report|batch|purge …`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import time
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "review": "look through sessions in the browser: correct, compare, analyse again",
         "export": "write sessions for ELAN, MEGC, OpenFace's users, or as Parquet",
         "report": "write one HTML page that tells what a session measured",
         "batch": "analyse an archive of recordings, each into a session folder of its own",
@@ -28,7 +31,17 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 """Name of a command to what it does."""
 
 _CORES_A_JOB = 2  # what one analysis keeps busy
+_POLL_S = 0.2  # Windows delivers Ctrl-C only between two waits
 _FOREVER_DAYS = 100_000.0
+
+_REVIEW = """\
+Open finished sessions in the browser: the score with the picture of each frame where it was
+recorded, the events to confirm, reject, move, rename or add, another engine's session or an
+annotator's file beside them, the report and the exports.
+
+What reviewers say is appended to annotations.jsonl in the session folder; nothing that was
+measured is changed. Ctrl-C ends it.
+"""
 
 _EXPORT = """\
 Write finished sessions in the form of another program. What reviewers changed is taken into
@@ -36,6 +49,7 @@ account; nothing is overwritten.
 
   elan      SESSION.eaf: tiers micro, macro, apex and emotion, with the video linked
   megc      megc.csv: subject, video, onset, offset, emotion of every event, in frames
+  csv       events.csv: a row for every event, with what reviewers changed
   parquet   SESSION.frames.parquet and SESSION.events.parquet (needs the extra 'export')
   openface  SESSION.csv: a row for each frame, with OpenFace's column names where it has them
 """
@@ -98,6 +112,61 @@ def _parser(command: str, description: str) -> CommandParser:
     )
 
 
+# -- review ----------------------------------------------------------------------------------
+
+
+def _review_parser() -> CommandParser:
+    parser = _parser("review", _REVIEW)
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="SESSION_OR_FOLDER",
+        help="session folder, or a folder that holds some at any depth",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address of the page; any but this machine's own needs a login (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--auth",
+        metavar="USER:PASSWORD",
+        help="login that every route asks for; the environment variable GLINT_LOGIN does the same "
+        "and does not show in the list of processes",
+    )
+    parser.add_argument(
+        "--port", type=int, default=7861, help="port, 0 for a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--no-browser", action="store_true", help="print the address and open no browser"
+    )
+    return parser
+
+
+def _review(options: argparse.Namespace) -> None:
+    from streamer.dashboard.access import check_bind, login_of  # noqa: PLC0415
+
+    login = login_of(options.auth)
+    check_bind(options.host, login)
+
+    from streamer.review.app import ReviewServer  # noqa: PLC0415 - OpenCV, SciPy, a web server
+    from streamer.review.library import Library  # noqa: PLC0415
+
+    library = Library(options.folders)
+    number = len(library.scan())
+    server = ReviewServer(library, host=options.host, port=options.port, auth=login)
+    try:
+        address = server.start()
+        print(f"The review of {number} sessions is at {address}; Ctrl-C ends it.", flush=True)
+        if not options.no_browser:
+            webbrowser.open(address)
+        while True:
+            time.sleep(_POLL_S)
+    finally:
+        server.stop()
+
+
 # -- export ----------------------------------------------------------------------------------
 
 
@@ -106,7 +175,7 @@ def _export_parser() -> CommandParser:
     parser.add_argument("sessions", type=Path, nargs="+", metavar="SESSION", help="session folder")
     parser.add_argument(
         "--to",
-        choices=("elan", "megc", "parquet", "openface"),
+        choices=("elan", "megc", "csv", "parquet", "openface"),
         required=True,
         help="the form to write",
     )
@@ -307,6 +376,7 @@ _COMMANDS: Mapping[
     str, tuple[Callable[[], CommandParser], Callable[[argparse.Namespace], None]]
 ] = MappingProxyType(
     {
+        "review": (_review_parser, _review),
         "export": (_export_parser, _export),
         "report": (_report_parser, _report),
         "batch": (_batch_parser, _batch),

@@ -1,0 +1,517 @@
+"""The review of finished sessions as a web application.
+
+A page asks by keys of sessions that a scan has found and by numbers; nothing that it sends becomes
+a path.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from fastapi import FastAPI, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.background import BackgroundTask
+
+from engines.errors import UserError
+from engines.evaluation.spotting import Interval, interval_of_event
+from streamer.dashboard.access import AccessGuard, Credentials, check_bind
+from streamer.dashboard.server import WebServer
+from streamer.errors import SessionError
+from streamer.review.annotations import Annotations, Course, FrameIndex, Words
+from streamer.review.comparison import Comparison, compare_events, read_truths
+from streamer.review.export import FORMATS, export
+from streamer.review.library import Library, row
+from streamer.review.pictures import PictureShelf
+from streamer.review.report import REPORT_FILE, duration_s, report, save
+from streamer.review.rerun import Engines, Reruns
+from streamer.review.session_reader import Frames, Session, is_being_written, read_frames
+from streamer.review.view import (
+    FRAME_COLUMNS,
+    comparison_view,
+    frames_bytes,
+    session_view,
+)
+from streamer.version import VERSION
+
+MAX_BODY = 8_000_000
+"""Largest body of a request, in bytes: an annotator's file goes in, a video does not."""
+
+_MAX_WIDTH = 1920
+_KEPT_FRAMES = 3
+_ANNOTATORS_FILES = (".csv", ".eaf", ".jsonl", ".log", ".txt")
+
+# Nothing but the page's own files; a report, which may have come from elsewhere, runs no script.
+_PAGE_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+_REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+_ASSETS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "review.js": ("streamer.review", "text/javascript"),
+        "review.css": ("streamer.review", "text/css"),
+        "timeline.js": ("streamer.dashboard", "text/javascript"),
+    }
+)
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Frames(_Message):
+    """Times of an event as the page knows them."""
+
+    onset: FrameIndex
+    apex: FrameIndex
+    offset: FrameIndex
+
+
+class _Said(_Message):
+    """An edit from the page."""
+
+    action: Literal["confirm", "reject", "relabel", "move", "add", "note", "undo"]
+    who: Words
+    event: Annotated[int, Field(ge=1)] | None = None
+    emotion: Words | None = None
+    frames: _Frames | None = None
+    note: Words | None = None
+    line: Annotated[int, Field(ge=1)] | None = None
+
+
+class _Asked(_Message):
+    """What to compare a session with: one of the three ways to state a reference."""
+
+    reference: Literal["truth", "found", "session", "file"]
+    session: str = ""
+    name: Annotated[str, Field(max_length=200)] = ""
+    text: str = ""
+
+
+class _Report(_Message):
+    faces: bool = False
+
+
+class ReviewDesk:
+    """What the routes of the review share: sessions, pictures, annotations, the re-run.
+
+    Args:
+        library: The sessions.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.shelf = PictureShelf()
+        self.reruns = Reruns()
+        self._annotating = threading.Lock()
+        self._frames: OrderedDict[tuple[Path, int], Frames] = OrderedDict()
+        self._reading = threading.Lock()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every session for the list."""
+        return [row(found, self.library) for found in self.library.scan()]
+
+    def view(self, key: str) -> dict[str, Any]:
+        """Everything about a session but its frames."""
+        session = self.library.read(key)
+        pictures = self.library.pictures_of(session)
+        return {
+            **row(self.library.find(key), self.library),
+            **session_view(session),
+            "recorded": None if pictures is None else _ranges(self.shelf.frames(pictures)),
+        }
+
+    def frames(self, session: Session) -> Frames:
+        """The columns of `frames.csv` that are drawn; those of a few sessions are kept.
+
+        Raises:
+            SessionError: They cannot be read.
+        """
+        path = session.path / "frames.csv"
+        with self._reading:
+            known = (path, path.stat().st_mtime_ns if path.is_file() else 0)
+            if known not in self._frames:
+                self._frames[known] = read_frames(session.path, FRAME_COLUMNS)
+                if len(self._frames) > _KEPT_FRAMES:
+                    self._frames.popitem(last=False)
+            self._frames.move_to_end(known)
+            return self._frames[known]
+
+    def picture(self, key: str, frame: int, width: int) -> bytes:
+        """A recorded picture as JPEG.
+
+        Raises:
+            SessionError: It was not recorded.
+        """
+        pictures = self.library.pictures_of(self.library.read(key))
+        jpeg = None if pictures is None else self.shelf.jpeg(pictures, frame, width)
+        if jpeg is None:
+            raise SessionError(f"There is no picture of frame {frame}: it was not recorded.")
+        return jpeg
+
+    def annotate(self, key: str, said: _Said) -> dict[str, Any]:
+        """Append an edit, and return the session as it counts now.
+
+        Raises:
+            SessionError: It says nothing, or cannot be written.
+        """
+        with self._annotating:
+            session = self.library.read(key)
+            annotations = Annotations(session.path)
+            if said.action == "undo":
+                annotations.undo(said.line or 0, said.who)
+            else:
+                annotations.say(
+                    self._number(session, said),
+                    said.action,
+                    said.who,
+                    emotion=said.emotion,
+                    course=None if said.frames is None else self._course(session, said.frames),
+                    note=said.note,
+                )
+        return session_view(self.library.read(key))
+
+    def compare(self, key: str, asked: _Asked) -> Comparison:
+        """Set a session beside a reference.
+
+        Raises:
+            UserError: The reference does not exist or cannot be read.
+        """
+        session = self.library.read(key)
+        events, length_s = session.kept(), duration_s(self.frames(session))
+        truths: Sequence[Interval]
+        if asked.reference == "found":
+            truths = [interval_of_event(each.event) for each in events if each.event.offset_s]
+            events = tuple(each.as_found() for each in session.reviewed() if not each.added)
+            source = "the events as reviewers left them, beside what was found"
+        elif asked.reference == "session":
+            other = self.library.read(asked.session)
+            truths = [interval_of_event(e.event) for e in other.kept() if e.event.offset_s]
+            source = self.library.find(asked.session).place
+        elif asked.reference == "truth":
+            if session.truth is None:
+                raise SessionError("The source of this session did not know the truth.")
+            truths = read_truths(session.path, session)
+            source = "the truth of the source"
+        else:
+            with _as_file(asked.name, asked.text) as path:
+                truths = read_truths(path, session)
+            source = asked.name
+        return compare_events(events, truths, length_s, source)
+
+    def rerun(self, key: str, engines: Engines) -> dict[str, Any]:
+        """Begin to analyse a session's pictures with other engines.
+
+        Raises:
+            UserError: It has none, or another analysis runs.
+        """
+        session = self.library.read(key)
+        pictures = self.library.pictures_of(session)
+        if pictures is None:
+            raise SessionError(
+                "This session holds no recording to analyse again: record with --record."
+            )
+        frames = len(self.shelf.frames(pictures))
+        job = self.reruns.start(session, pictures, frames, engines)
+        self.library.include(job.folder)
+        return self.job()
+
+    def job(self) -> dict[str, Any]:
+        """The re-run that is under way, or the last one; the keys of its sessions with it."""
+        job = self.reruns.job
+        if job is None:
+            return {"job": None}
+        session, result = (self.library.include(path) for path in (job.session, job.folder))
+        return {
+            "job": {
+                "number": job.number,
+                "session": session,
+                "result": result,
+                "name": job.folder.name,
+                "frames": job.frames,
+                "total": job.total,
+                "state": job.state,
+                "reason": job.reason,
+            }
+        }
+
+    def write_report(self, key: str, faces: bool) -> None:
+        """Write a session's report into its folder.
+
+        Raises:
+            UserError: A file cannot be read or written.
+        """
+        session = self.library.read(key)
+        save(session.path / REPORT_FILE, report(session, faces=faces))
+
+    def close(self) -> None:
+        """End the re-run and close the pictures; may be called more than once."""
+        self.reruns.close()
+        self.shelf.close()
+
+    def _number(self, session: Session, said: _Said) -> int:
+        """Number of the event that is spoken of; for a new one, the next that is free."""
+        numbers = [each.event.id for each in session.reviewed()]
+        if said.action == "add":
+            if is_being_written(session):
+                raise SessionError(
+                    "The session is being written, and its numbers with it: add events when it "
+                    "has ended."
+                )
+            return 1 + max([*numbers, *(edit.event for edit in session.edits)], default=0)
+        if said.event not in numbers:
+            raise SessionError("This event is not there any more: reload the page.")
+        return said.event
+
+    def _course(self, session: Session, said: _Frames) -> Course:
+        frames = self.frames(session)
+        times: dict[str, float] = {}
+        for name, number in said.model_dump().items():
+            place = int(np.searchsorted(frames["frame"], number))
+            if place == len(frames.values) or frames["frame"][place] != number:
+                raise SessionError(f"Frame {number} was not analysed: choose another {name}.")
+            times[name] = float(frames["timestamp"][place])
+        try:
+            return Course(
+                **{f"{name}_s": time_s for name, time_s in times.items()},
+                **{f"{name}_frame": number for name, number in said.model_dump().items()},
+            )
+        except ValidationError as error:
+            raise SessionError(
+                "The onset comes first, then the apex, then a later offset: set them so."
+            ) from error
+
+
+def create_review_app(desk: ReviewDesk) -> FastAPI:
+    """Build the application, without a guard; every address in its page is relative.
+
+    Args:
+        desk: What its routes work on; the caller closes it.
+    """
+    app = FastAPI(title="Glint review", docs_url=None, redoc_url=None, openapi_url=None)
+    _add_pages(app)
+    _add_readings(app, desk)
+    _add_actions(app, desk)
+
+    @app.exception_handler(UserError)
+    async def tell(request: Request, error: UserError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=400)
+
+    return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    @app.get("/")
+    def page() -> Response:
+        text = (files("streamer.review") / "assets" / "review.html").read_text(encoding="utf-8")
+        headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache"}
+        return Response(
+            text.replace("{{ version }}", VERSION), media_type="text/html", headers=headers
+        )
+
+    @app.get("/assets/{name}")
+    def asset(name: str) -> Response:
+        if name not in _ASSETS:
+            return JSONResponse({"error": "There is no such file."}, status_code=404)
+        package, media_type = _ASSETS[name]
+        text = (files(package) / "assets" / name).read_text(encoding="utf-8")
+        return Response(text, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+
+def _add_readings(app: FastAPI, desk: ReviewDesk) -> None:
+    @app.get("/api/sessions")
+    def sessions() -> Any:
+        return {"sessions": desk.rows()}
+
+    @app.get("/api/sessions/{key}")
+    def session(key: str) -> Any:
+        return desk.view(key)
+
+    @app.get("/api/sessions/{key}/frames")
+    def frames(key: str) -> Response:
+        data = frames_bytes(desk.frames(desk.library.read(key)))
+        return Response(data, media_type="application/octet-stream")
+
+    @app.get("/api/sessions/{key}/pictures/{frame}")
+    def picture(
+        key: str, frame: int, width: Annotated[int, Query(ge=64, le=_MAX_WIDTH)] = 960
+    ) -> Response:
+        jpeg = desk.picture(key, frame, width)
+        # A recording does not change; a viewer who goes back and forth asks once.
+        headers = {"Cache-Control": "private, max-age=600"}
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+    @app.get("/api/sessions/{key}/report")
+    def read_report(key: str) -> Response:
+        path = desk.library.find(key).path / REPORT_FILE
+        if not path.is_file():
+            raise SessionError("This session has no report yet: write one.")
+        headers = {"Content-Security-Policy": _REPORT_POLICY, "Cache-Control": "no-store"}
+        return FileResponse(path, media_type="text/html", headers=headers)
+
+    @app.get("/api/export")
+    def exported(to: str, key: Annotated[list[str], Query(max_length=1000)]) -> Response:
+        return _export(desk, to, key)
+
+    @app.get("/api/job")
+    def job() -> Any:
+        return desk.job()
+
+
+def _add_actions(app: FastAPI, desk: ReviewDesk) -> None:
+    @app.post("/api/sessions/{key}/annotations")
+    async def annotate(key: str, request: Request) -> Any:
+        said = await _read(request, _Said)
+        return await run_in_threadpool(desk.annotate, key, said)
+
+    @app.post("/api/sessions/{key}/comparison")
+    async def compare(key: str, request: Request) -> Any:
+        asked = await _read(request, _Asked)
+        return comparison_view(await run_in_threadpool(desk.compare, key, asked))
+
+    @app.post("/api/sessions/{key}/report")
+    async def write_report(key: str, request: Request) -> Any:
+        wanted = await _read(request, _Report)
+        await run_in_threadpool(desk.write_report, key, wanted.faces)
+        return {}
+
+    @app.post("/api/sessions/{key}/rerun")
+    async def rerun(key: str, request: Request) -> Any:
+        engines = await _read(request, Engines)
+        return await run_in_threadpool(desk.rerun, key, engines)
+
+    @app.delete("/api/job")
+    def stop() -> Any:
+        desk.reruns.stop()
+        return desk.job()
+
+
+class ReviewServer:
+    """Serves the review from a thread of its own.
+
+    Args:
+        library: The sessions.
+        host: Address to bind; any but this machine's own needs `auth`.
+        port: Port; 0 takes a free one.
+        auth: User and password.
+
+    Raises:
+        ConfigError: Other machines would see faces without a login.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        auth: Credentials | None = None,
+    ) -> None:
+        check_bind(host, auth)
+        self._desk = ReviewDesk(library)
+        self._server = WebServer(
+            lambda: AccessGuard(create_review_app(self._desk), auth), host, port, "review"
+        )
+
+    def start(self) -> str:
+        """Start serving; returns the address to open.
+
+        Raises:
+            ConfigError: The address cannot be bound.
+        """
+        return self._server.start()
+
+    def stop(self) -> None:
+        """End the server, and a re-run in order. Idempotent."""
+        self._server.stop()
+        self._desk.close()
+
+
+async def _read(request: Request, model: type[_Model]) -> _Model:
+    """The message of a request, of bounded size.
+
+    Raises:
+        SessionError: It is too large, or none.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise SessionError(
+                f"This is more than {MAX_BODY // 1_000_000} MB, which no annotator's file is: "
+                "choose another file."
+            )
+    try:
+        return model.model_validate_json(bytes(body))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the message"
+        raise SessionError(f"{where} is not usable: {first['msg'].lower()}; correct it.") from error
+
+
+@contextmanager
+def _as_file(name: str, text: str) -> Iterator[Path]:
+    """An annotator's file for as long as it is read; of its name only the ending counts.
+
+    Raises:
+        SessionError: It is of a form that no annotator's file has.
+    """
+    suffix = next((s for s in _ANNOTATORS_FILES if name.lower().endswith(s)), None)
+    if suffix is None:
+        raise SessionError(
+            f"An annotator's file ends in {', '.join(_ANNOTATORS_FILES)}: choose one of these."
+        )
+    with tempfile.TemporaryDirectory(prefix="glint-") as folder:
+        path = Path(folder) / f"file{suffix}"
+        path.write_text(text, encoding="utf-8")
+        yield path
+
+
+def _export(desk: ReviewDesk, to: str, keys: Sequence[str]) -> Response:
+    """Files of one form, several as an archive; the session folders stay as they are."""
+    if to not in FORMATS:
+        raise SessionError(f"There is no export to {to!r}: choose one of {', '.join(FORMATS)}.")
+    sessions = [desk.library.read(key) for key in dict.fromkeys(keys)]
+    folder = Path(tempfile.mkdtemp(prefix="glint-"))
+    try:
+        paths = export(sessions, to, folder)
+        if len(paths) > 1:
+            archive = folder / f"glint-{to}.zip"
+            with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+                for path in paths:
+                    file.write(path, path.name)
+            paths = [archive]
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return FileResponse(
+        paths[0],
+        filename=paths[0].name,
+        media_type="application/octet-stream",
+        background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
+    )
+
+
+def _ranges(frames: Any) -> list[tuple[int, int]]:
+    """First and last of each run of numbers."""
+    if not len(frames):
+        return []
+    breaks = np.flatnonzero(np.diff(frames) != 1)
+    firsts, lasts = frames[np.r_[0, breaks + 1]], frames[np.r_[breaks, len(frames) - 1]]
+    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
