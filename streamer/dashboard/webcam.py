@@ -8,12 +8,13 @@ from contextlib import suppress
 from importlib.resources import files
 from typing import Any, Literal
 
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
+from streamer.dashboard.access import TICKET
 from streamer.sources.browser import BrowserCamera, MalformedPictureError, Wish
 
 PAGE_PATH = "/camera"
@@ -65,12 +66,16 @@ def add_camera_page(app: FastAPI, camera: BrowserCamera) -> None:
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
 
     @app.get(PAGE_PATH)
-    async def page() -> HTMLResponse:
+    async def page(request: Request) -> HTMLResponse:
         nonce = secrets.token_urlsafe(16)
         wish = camera.wish
         recorded = wish is not None and wish.recorded
         text = template.render(
-            nonce=nonce, socket_path=SOCKET_PATH, recorded=recorded, taken=TAKEN, replaced=REPLACED
+            nonce=nonce,
+            socket_path=f"{SOCKET_PATH}?ticket={request.scope.get(TICKET, '')}",
+            recorded=recorded,
+            taken=TAKEN,
+            replaced=REPLACED,
         )
         policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
