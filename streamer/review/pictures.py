@@ -43,6 +43,7 @@ class RecordedPictures:
         self._path = recording
         # PyAV's own errors are of no common class with the operating system's.
         self._errors = (OSError, ValueError, IndexError, av.FFmpegError)
+        self._ends = (av.error.InvalidDataError, EOFError)
         try:
             self.frames, self._times = _times(recording / TIMES_FILE)
             self._container: Any = av.open(str(recording / VIDEO_FILE))
@@ -51,7 +52,7 @@ class RecordedPictures:
         except self._errors as error:
             raise self._damaged(error) from error
         self._decoded: Iterator[Any] = iter(())
-        self._position = -1
+        self._position: int | None = None  # of the picture that was decoded last
 
     def picture(self, frame: int) -> Image | None:
         """Return a frame's (H, W, 3) BGR picture; None when it was not recorded.
@@ -64,18 +65,20 @@ class RecordedPictures:
             return None
         try:
             ticks = round(float(self._times[place]) / float(self._stream.time_base))
-            if not 0 < place - self._position <= _AHEAD:
+            if self._position is None or not 0 < place - self._position <= _AHEAD:
                 self._container.seek(max(ticks - 1, 0), stream=self._stream)
                 self._decoded = self._container.decode(self._stream)
-            self._position = -1
+            self._position = None
             for picture in self._decoded:
                 if picture.pts >= ticks - 1:
                     self._position = place
                     image: Image = picture.to_ndarray(format="bgr24")
                     return image
+        except self._ends:
+            return None  # the recording broke off before it, or in it
         except self._errors as error:
             raise self._damaged(error) from error
-        return None  # the recording broke off before it
+        return None
 
     def close(self) -> None:
         """Close the file; may be called more than once."""
