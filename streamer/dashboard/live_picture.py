@@ -37,6 +37,12 @@ class LivePicture:
         self._shown: tuple[SessionInfo, int] | str | None = None
         self._picture: Image | None = None
         self._old_at = math.inf
+        self._captured_s: float | None = None
+
+    @property
+    def captured_s(self) -> float | None:
+        """`time.perf_counter()` at which the last picture was captured; None for a slate."""
+        return self._captured_s
 
     def __call__(self) -> Image | None:
         """Return a new (h, w, 3) BGR picture; None when the last one still holds."""
@@ -52,6 +58,7 @@ class LivePicture:
         if image is None:  # it has left the ring: its overlay would lie on another frame
             return self._darkened()
         self._shown, self._old_at = (session, record.index), self._clock() + STALE_S
+        self._captured_s = record.host_s
         self._picture = overlay.draw(image, record, session.region_names, snapshot.events)
         return self._picture
 
@@ -63,7 +70,7 @@ class LivePicture:
         if self._shown == text:
             return None
         height, width = (480, 640) if self._picture is None else self._picture.shape[:2]
-        self._shown, self._picture = text, None
+        self._shown, self._picture, self._captured_s = text, None, None
         return overlay.slate(width, height, text)
 
     def _darkened(self) -> Image | None:

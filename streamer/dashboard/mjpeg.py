@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
+import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 import cv2
 
@@ -18,13 +19,30 @@ _log = logging.getLogger(__name__)
 
 BOUNDARY = "glint-frame"
 MEDIA_TYPE = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-REPEAT_S = 0.5
-"""A picture that still holds is sent again: Chromium shows a part when the next one arrives."""
-
 THREAD_NAME = "glint-dashboard-encoder"
 
-NextPicture = Callable[[], Image | None]
-"""Returns a new (h, w, 3) BGR picture, or None when the last one still holds."""
+HEAD = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
+"""What stands before a picture.
+
+Chromium shows a picture when the head of the next one arrives. So the next head follows each
+picture at once, and cannot say how long or how old its picture will be.
+"""
+
+STAMP = b"glint captured at "
+"""Start of the JPEG comment that says when the picture was captured, `time.perf_counter()`."""
+
+
+class View(Protocol):
+    """Delivers pictures. Used by one thread."""
+
+    @property
+    def captured_s(self) -> float | None:
+        """`time.perf_counter()` at which the last picture was captured; None for a slate."""
+        ...
+
+    def __call__(self) -> Image | None:
+        """Return a new (h, w, 3) BGR picture, or None when the last one still holds."""
+        ...
 
 
 class _Viewer:
@@ -36,10 +54,10 @@ class _Viewer:
         self._filled = asyncio.Event()
         self._over = False
 
-    def put(self, jpeg: bytes | None) -> None:
+    def put(self, part: bytes | None) -> None:
         """Take the newest picture; None ends the stream, whatever comes after it."""
-        self._over = self._over or jpeg is None
-        self._slot = None if self._over else jpeg
+        self._over = self._over or part is None
+        self._slot = None if self._over else part
         self._filled.set()
 
     async def take(self) -> bytes | None:
@@ -61,9 +79,7 @@ class MjpegBroadcaster:
         quality: JPEG quality from 0 to 100.
     """
 
-    def __init__(
-        self, open_view: Callable[[], NextPicture], fps: float = 15.0, quality: int = 80
-    ) -> None:
+    def __init__(self, open_view: Callable[[], View], fps: float = 15.0, quality: int = 80) -> None:
         self._open_view = open_view
         self._period_s = 1.0 / fps
         self._options = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -83,9 +99,9 @@ class MjpegBroadcaster:
         viewer = _Viewer(asyncio.get_running_loop())
         self._join(viewer)
         try:
-            while (jpeg := await viewer.take()) is not None:
-                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}"
-                yield b"%b\r\n\r\n%b\r\n" % (head.encode(), jpeg)
+            yield HEAD
+            while (part := await viewer.take()) is not None:
+                yield part
         finally:
             self._leave(viewer)
 
@@ -119,39 +135,46 @@ class MjpegBroadcaster:
 
     def _run(self) -> None:
         give_way()
-        next_picture = self._open_view()
-        spent, handed_at = 0.0, -math.inf
+        view = self._open_view()
+        spent = 0.0
         while not self._closing.wait(max(0.0, self._period_s - spent)):
             began = time.perf_counter()
-            jpeg = self._jpeg(next_picture)
-            if jpeg is None and began - handed_at >= REPEAT_S:
-                jpeg = self._latest
+            part = self._part(view)
             with self._lock:
                 if not self._viewers:
                     self._thread = None
                     return
-                self._latest = jpeg or self._latest
+                self._latest = part or self._latest
                 viewers = tuple(self._viewers)
-            if jpeg is not None:
-                handed_at = began
+            if part is not None:
                 for viewer in viewers:
-                    _hand(viewer, jpeg)
+                    _hand(viewer, part)
             spent = time.perf_counter() - began
 
-    def _jpeg(self, next_picture: NextPicture) -> bytes | None:
+    def _part(self, view: View) -> bytes | None:
+        """Encode the newest picture, once for all, with the head of the next one."""
         try:
-            picture = next_picture()
+            picture = view()
             if picture is None:
                 return None
-            return cv2.imencode(".jpg", picture, self._options)[1].tobytes()
+            jpeg = memoryview(cv2.imencode(".jpg", picture, self._options)[1].data)
+            return b"".join((jpeg[:2], _comment(view.captured_s), jpeg[2:], b"\r\n", HEAD))
         except Exception:  # one bad picture must not end the stream of everybody
             _log.exception("drawing the live picture failed")
             return None
 
 
-def _hand(viewer: _Viewer, jpeg: bytes | None) -> None:
+def _comment(captured_s: float | None) -> bytes:
+    """Return the JPEG segment that stands behind the first two bytes; none without a time."""
+    if captured_s is None:
+        return b""
+    text = STAMP + f"{captured_s:.6f}".encode()
+    return struct.pack(">HH", 0xFFFE, len(text) + 2) + text
+
+
+def _hand(viewer: _Viewer, part: bytes | None) -> None:
     if not viewer.loop.is_closed():
         try:
-            viewer.loop.call_soon_threadsafe(viewer.put, jpeg)
+            viewer.loop.call_soon_threadsafe(viewer.put, part)
         except RuntimeError:  # the loop was closed in between: nobody is left to tell
             return
