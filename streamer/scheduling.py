@@ -11,7 +11,7 @@ from contextlib import suppress
 import cv2
 from threadpoolctl import threadpool_limits
 
-_SWITCH_S = 0.001  # a stage that waits for the interpreter waits no fifth of a frame
+_SWITCH_S = 0.0003  # a stage that waits for the interpreter waits no tenth of a frame
 _BACKGROUND_NICE = 15
 
 
