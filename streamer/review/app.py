@@ -46,9 +46,6 @@ from streamer.review.view import (
 )
 from streamer.version import VERSION
 
-MAX_BODY = 8_000_000
-"""Largest body of a request, in bytes: an annotator's file goes in, a video does not."""
-
 _MAX_WIDTH = 1920
 _KEPT_FRAMES = 3
 _ANNOTATORS_FILES = (".csv", ".eaf", ".jsonl", ".log", ".txt")
@@ -444,21 +441,13 @@ class ReviewServer:
 
 
 async def _read(request: Request, model: type[_Model]) -> _Model:
-    """The message of a request, of bounded size.
+    """The message of a request; the guard has bounded its length.
 
     Raises:
-        SessionError: It is too large, or none.
+        SessionError: It is none.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise SessionError(
-                f"This is more than {MAX_BODY // 1_000_000} MB, which no annotator's file is: "
-                "choose another file."
-            )
     try:
-        return model.model_validate_json(bytes(body))
+        return model.model_validate_json(await request.body())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the message"

@@ -444,9 +444,13 @@
   const pictureOf = (frame) => {
     const { pictures, key } = desk;
     if (!pictures.has(frame)) {
-      const image = new Image();
-      image.src = `api/sessions/${key}/pictures/${frame}?width=1920`;
-      pictures.set(frame, image.decode().then(() => image));
+      const loaded = new Promise((resolve, reject) => {
+        const image = new Image();
+        image.onload = () => resolve(image); // `decode` of an image that is nowhere in the page may never end
+        image.onerror = reject;
+        image.src = `api/sessions/${key}/pictures/${frame}?width=1920`;
+      });
+      pictures.set(frame, loaded);
       pictures.get(frame).catch(() => pictures.delete(frame));
       if (pictures.size > KEPT_PICTURES) pictures.delete(pictures.keys().next().value);
     }
@@ -468,7 +472,7 @@
           drawPicture(null, hidden ? "The picture is hidden (B)." : "This frame was not recorded.");
           continue;
         }
-        drawPicture(await pictureOf(frame), "");
+        drawPicture(await pictureOf(frame), "", frame);
         if (!here.playing) for (const next of [1, 2, -1]) {
           const near = here.frames.frame[place + next];
           if (near !== undefined && recorded(near)) pictureOf(near).catch(() => {});
@@ -481,13 +485,13 @@
     }
   };
 
-  const drawPicture = (image, text) => {
+  const drawPicture = (image, text, frame) => {
     const canvas = $("picture");
     const context = canvas.getContext("2d");
     if (image) {
       if (canvas.width !== image.naturalWidth) [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
       context.drawImage(image, 0, 0);
-      canvas.dataset.frame = desk.frames.frame[desk.cursor];
+      canvas.dataset.frame = frame;
     } else {
       context.clearRect(0, 0, canvas.width, canvas.height);
       delete canvas.dataset.frame;
