@@ -151,3 +151,16 @@ class EventGate:
             lids=float(lids.max()),
             head_speed=float(during[:, _R + 2, 0].max()),
         )
+
+
+def withdrawn(event: Event, reason: str) -> Event:
+    """A closed event that is taken back."""
+    return replace(
+        event,
+        state=EventState.WITHDRAWN,
+        offset_s=None,
+        offset_frame=None,
+        kind=None,
+        decided_s=None,
+        quality=(reason,),
+    )

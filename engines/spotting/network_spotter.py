@@ -20,7 +20,7 @@ from engines.motion.planes import PLANES_SIZE, PREPROCESSING, SPAN_S, composite_
 from engines.network_files import INPUT_NAME, NetworkManifest, open_network
 from engines.spotting.base import MotionSample, SpotterOutput
 from engines.spotting.decision import CausalDecision, DecisionConfig
-from engines.spotting.gating import EventGate, GateConfig
+from engines.spotting.gating import EventGate, GateConfig, withdrawn
 
 OUTPUT_NAME = "scores"
 
@@ -97,15 +97,7 @@ class ScoreJudge:
         objection = self._gate.objection(event)
         if objection is None:
             return self._gate.located(event)
-        return replace(
-            event,
-            state=EventState.WITHDRAWN,
-            offset_s=None,
-            offset_frame=None,
-            kind=None,
-            decided_s=None,
-            quality=(objection,),
-        )
+        return withdrawn(event, objection)
 
 
 class NetworkSpotter:
@@ -160,7 +152,11 @@ class NetworkSpotter:
 
     def push(self, sample: MotionSample) -> SpotterOutput:
         """Take the next frame; see `Spotter.push`."""
-        return self._judge.push(sample, self.score(sample))
+        return self.judge(sample, self.score(sample))
+
+    def judge(self, sample: MotionSample, score: float) -> SpotterOutput:
+        """Take the next frame, whose score is known already."""
+        return self._judge.push(sample, score)
 
     def finish(self) -> tuple[Event, ...]:
         """End of stream: close or withdraw the open event."""
