@@ -79,7 +79,7 @@ class MjpegBroadcaster:
         quality: JPEG quality from 0 to 100.
     """
 
-    def __init__(self, open_view: Callable[[], View], fps: float = 15.0, quality: int = 80) -> None:
+    def __init__(self, open_view: Callable[[], View], fps: float = 20.0, quality: int = 80) -> None:
         self._open_view = open_view
         self._period_s = 1.0 / fps
         self._options = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -136,9 +136,9 @@ class MjpegBroadcaster:
     def _run(self) -> None:
         give_way()
         view = self._open_view()
-        spent = 0.0
-        while not self._closing.wait(max(0.0, self._period_s - spent)):
-            began = time.perf_counter()
+        due = time.perf_counter()
+        while not self._closing.wait(max(0.0, due - time.perf_counter())):
+            due = max(due + self._period_s, time.perf_counter())  # a late one is not made up for
             part = self._part(view)
             with self._lock:
                 if not self._viewers:
@@ -149,7 +149,6 @@ class MjpegBroadcaster:
             if part is not None:
                 for viewer in viewers:
                     _hand(viewer, part)
-            spent = time.perf_counter() - began
 
     def _part(self, view: View) -> bytes | None:
         """Encode the newest picture, once for all, with the head of the next one."""
