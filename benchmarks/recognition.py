@@ -27,10 +27,9 @@ from benchmarks.results import number, save, table
 from engines.errors import UserError
 from engines.motion.canonical import FACE_SIZE, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from engines.motion.tvl1 import TvL1Flow
-from engines.recognition.base import EventClip, Recognition
+from engines.recognition.base import EventClip, Recognition, steady_face
 from engines.recognition.registry import RECOGNIZERS, create_recognizer
 from engines.recognition.ststnet import recognizer as ststnet
-from engines.recognition.ststnet.recognizer import steady_face
 from engines.recognition.ststnet.representation import (
     CROP_X,
     CROP_Y,
@@ -87,6 +86,8 @@ class Studio:
         self._to_face = cv2.getAffineTransform(
             _with_corner(eyes), _with_corner(np.array([RIGHT_EYE_OUTER, LEFT_EYE_OUTER]))
         )
+        flat = cv2.transform(self._animator.landmarks[:, np.newaxis], self._to_face)[:, 0]
+        self._mesh = np.pad(flat, ((0, 0), (0, 1))).astype(np.float32)  # depth is of no use here
         self._picture = np.empty((480, 640, 3), np.uint8)
         self._count = 0
 
@@ -100,6 +101,7 @@ class Studio:
             np.arange(2 * HELD_FRAMES) / FPS,
             onset=HELD_FRAMES // 2,
             apex=HELD_FRAMES + HELD_FRAMES // 2,
+            mesh=self._mesh,
         )
 
     def _face(self, state: FaceState) -> npt.NDArray[np.uint8]:

@@ -1,12 +1,14 @@
-"""Recognition on a thread of its own: an event's clip in, its emotion out, once per event."""
+"""Recognition on a thread of its own: an event's clip in, emotion and action units out, once."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from queue import Empty, Full, Queue
 
+from engines.recognition.action_units.estimator import ActionUnitEstimator
 from engines.recognition.base import EventClip, Recognition, Recognizer
 from streamer.scheduling import give_way
 
@@ -14,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class RecognitionThread:
-    """Runs a recogniser behind futures.
+    """Runs a recogniser behind futures; measures the action units where it does not.
 
     Args:
         recognizer: The engine; used and closed by this thread only.
@@ -23,6 +25,7 @@ class RecognitionThread:
 
     def __init__(self, recognizer: Recognizer, depth: int = 8) -> None:
         self.recognizer = recognizer
+        self._measure_units = ActionUnitEstimator()
         self._jobs: Queue[tuple[EventClip, Future[Recognition]] | None] = Queue(maxsize=depth)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="glint-recognition", daemon=True)
@@ -61,6 +64,12 @@ class RecognitionThread:
             elif self._thread.ident is None:  # never started
                 self.recognizer.close()
 
+    def _recognize(self, clip: EventClip) -> Recognition:
+        result = self.recognizer.recognize(clip)
+        if result.action_units is not None:
+            return result
+        return replace(result, action_units=self._measure_units(clip))
+
     def _run(self) -> None:
         give_way()
         while not self._stopping.is_set():
@@ -72,7 +81,7 @@ class RecognitionThread:
                 break
             clip, future = job
             try:
-                future.set_result(self.recognizer.recognize(clip))
+                future.set_result(self._recognize(clip))
             except Exception as error:
                 logger.exception("recognition failed")
                 future.set_exception(error)

@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from engines.events import UNSURE, most_probable
 
+STEADY_S = 0.012
+"""Frames this near to the onset (or the apex) are averaged with it against sensor noise."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventClip:
@@ -29,6 +32,21 @@ class EventClip:
     onset: int
     apex: int
     mesh: npt.NDArray[np.float32] | None = None
+
+
+def steady_face(clip: EventClip, position: int) -> npt.NDArray[np.float32]:
+    """Average the faces around a position of a clip against sensor noise.
+
+    Args:
+        clip: An event's faces.
+        position: Position in the clip.
+
+    Returns:
+        (128, 128) float32, the mean over the frames within `STEADY_S`.
+    """
+    near = np.abs(clip.times_s - clip.times_s[position]) <= STEADY_S
+    mean: npt.NDArray[np.float32] = clip.faces[near].mean(axis=0, dtype=np.float32)
+    return mean
 
 
 @dataclass(frozen=True, slots=True)

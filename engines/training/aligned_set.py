@@ -166,7 +166,13 @@ class AlignedSource:
                     identity=clip.identity,
                     fps=clip.fps,
                     events=tuple(
-                        ClipEvent(**{**event, "kind": EventKind(event["kind"])})
+                        ClipEvent(
+                            **{
+                                **event,
+                                "kind": EventKind(event["kind"]),
+                                "action_units": tuple(event.get("action_units", ())),
+                            }
+                        )
                         for event in truth["events"]
                     ),
                     **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS},
@@ -213,6 +219,7 @@ def _write_truth(dataset: Dataset, recording: Recording, classes: int, folder: P
             else (event.onset_s + event.offset_s) / 2,
             "offset_s": event.offset_s,
             "emotion": dataset.label(event, classes),
+            "action_units": sorted({unit.number for unit in event.action_units}),
         }
         for event in recording.events
     ]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from engines.evaluation.spotting import Interval
 from engines.events import EventKind
 from engines.synthesis.expressions import EMOTIONS
+from engines.synthesis.performance import Performance
 from engines.training.synthetic_set import SyntheticSet
 
 
@@ -28,6 +29,7 @@ class ClipEvent:
         apex_s: Largest displacement.
         offset_s: End.
         emotion: One of the source's classes; None when it belongs to none of them.
+        action_units: Numbers of the action units that were coded; empty where none were.
     """
 
     kind: EventKind
@@ -35,6 +37,7 @@ class ClipEvent:
     apex_s: float
     offset_s: float
     emotion: str | None
+    action_units: tuple[int, ...] = ()
 
     @property
     def interval(self) -> Interval:
@@ -161,6 +164,11 @@ class SyntheticSource:
         )
         self.identities = tuple(sorted(who for members in self.splits.values() for who in members))
 
+    def scripts(self) -> Iterator[tuple[str, Performance]]:
+        """Yield the name of every clip with what was performed in it; a quarter second each."""
+        for plan in self._set.description.clips:
+            yield plan.name, Performance(plan.seed, plan.seconds, expressions=plan.expressions)
+
     def clips(self, identities: Sequence[str]) -> Iterator[FaceClip]:
         """Yield the clips of some identities; see `ClipSource.clips`."""
         for clip in self._set.clips():
@@ -175,7 +183,9 @@ class SyntheticSource:
                     restart=clip.restart,
                     mesh=clip.mesh,
                     events=tuple(
-                        ClipEvent(e.kind, e.onset_s, e.apex_s, e.offset_s, e.emotion)
+                        ClipEvent(
+                            e.kind, e.onset_s, e.apex_s, e.offset_s, e.emotion, e.action_units
+                        )
                         for e in clip.events
                     ),
                 )

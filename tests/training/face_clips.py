@@ -15,6 +15,9 @@ CLASSES = ("negative", "positive", "surprise")
 PLACES = {"negative": (64, 32, 2.0), "positive": (46, 96, -2.0), "surprise": (64, 34, -2.0)}
 """Emotion to where the face moves, and how far down in pixels."""
 
+UNITS = {"negative": (4,), "positive": (12,), "surprise": (1, 2)}
+"""Emotion to the action units that a coder would see."""
+
 FPS = 30.0
 PERIOD_S = 1.4
 MESH = np.random.default_rng(0).uniform(20, 108, (468, 3)).astype(np.float32)
@@ -26,10 +29,9 @@ def clip(identity: str, number: int = 0, seconds: float = 4.5) -> FaceClip:
     rng = np.random.default_rng(seed)
     times = np.arange(round(seconds * FPS)) / FPS
     events = [
-        ClipEvent(
-            EventKind.MICRO, onset, onset + 0.2, onset + 0.4, CLASSES[(k + number) % len(CLASSES)]
-        )
+        ClipEvent(EventKind.MICRO, onset, onset + 0.2, onset + 0.4, emotion, UNITS[emotion])
         for k, onset in enumerate(np.arange(1.0, seconds - 0.6, PERIOD_S).tolist())
+        for emotion in [CLASSES[(k + number) % len(CLASSES)]]
     ]
     texture = cv2.GaussianBlur(rng.normal(size=(FACE_SIZE, FACE_SIZE)), (0, 0), 2.5)
     texture = np.clip(120 + 40 * texture / texture.std(), 0, 255).astype(np.float32)

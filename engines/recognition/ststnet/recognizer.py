@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engines.motion.tvl1 import TvL1Flow
 from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
-from engines.recognition.base import EventClip, Recognition, name_emotion
+from engines.recognition.base import EventClip, Recognition, name_emotion, steady_face
 from engines.recognition.ststnet.representation import (
     PREPROCESSING,
     WINDOW,
@@ -20,9 +20,6 @@ from engines.recognition.ststnet.representation import (
 MODEL_FILE = "ststnet.onnx"
 MANIFEST_FILE = "ststnet.json"
 OUTPUT_NAME = "probabilities"
-
-STEADY_S = 0.012
-"""Frames this near to the onset (or the apex) are averaged with it against sensor noise."""
 
 
 class FlowPictureRecognizer:
@@ -78,21 +75,6 @@ class StstnetRecognizer(FlowPictureRecognizer):
 
     def __init__(self, folder: Path = Path(__file__).parent, backend: str = "auto") -> None:
         super().__init__(folder, backend)
-
-
-def steady_face(clip: EventClip, position: int) -> npt.NDArray[np.float32]:
-    """Average the faces around a position of a clip against sensor noise.
-
-    Args:
-        clip: An event's faces.
-        position: Position in the clip.
-
-    Returns:
-        (128, 128) float32, the mean over the frames within `STEADY_S`.
-    """
-    near = np.abs(clip.times_s - clip.times_s[position]) <= STEADY_S
-    mean: npt.NDArray[np.float32] = clip.faces[near].mean(axis=0, dtype=np.float32)
-    return mean
 
 
 def event_planes(clip: EventClip, flow: TvL1Flow) -> npt.NDArray[np.float32]:

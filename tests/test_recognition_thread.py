@@ -1,0 +1,69 @@
+"""The recognition thread: every engine's events carry action units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from benchmarks.recognition import Studio
+from engines.recognition.base import EventClip, Recognition
+from engines.synthesis.expressions import PROTOTYPES
+from streamer.recognition import RecognitionThread
+
+
+class Fixed:
+    """A recogniser that gives one answer."""
+
+    name, version, classes, model_sha256 = "fixed", "1", ("positive",), None
+
+    def __init__(self, answer: Recognition) -> None:
+        self.answer = answer
+
+    def recognize(self, clip: EventClip) -> Recognition:
+        return self.answer
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def running(answer: Recognition) -> Iterator[RecognitionThread]:
+    thread = RecognitionThread(Fixed(answer))
+    thread.start()
+    yield thread
+    thread.close()
+
+
+@pytest.fixture(scope="module")
+def smile() -> EventClip:
+    (prototype,) = (p for p in PROTOTYPES if p.action_units == (12,))
+    return Studio(seed=2).film(prototype, 1.5)
+
+
+def recognized(answer: Recognition, clip: EventClip) -> Recognition:
+    with running(answer) as thread:
+        future = thread.submit(clip, wait=True)
+        assert future is not None
+        return future.result(timeout=30)
+
+
+def test_measures_action_units_where_the_engine_does_not(smile: EventClip) -> None:
+    result = recognized(Recognition("positive", {"positive": 1.0}), smile)
+    assert result.emotion == "positive"
+    assert result.action_units is not None
+    assert "AU12" in result.action_units
+
+
+def test_keeps_the_engine_s_own(smile: EventClip) -> None:
+    own = {"AU4": 0.5}
+    assert recognized(Recognition("positive", {"positive": 1.0}, own), smile).action_units == own
+
+
+def test_knows_nothing_without_landmarks(smile: EventClip) -> None:
+    bare = EventClip(smile.faces, smile.times_s, smile.onset, smile.apex)
+    assert recognized(Recognition("positive", {"positive": 1.0}), bare).action_units is None
+    assert bare.faces is smile.faces
+    assert np.array_equal(bare.times_s, smile.times_s)
