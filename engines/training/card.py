@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 from typing import Any, Literal
 
 _HEAD = {
@@ -16,16 +17,30 @@ the face does not return, is withdrawn. Written by the commands at the end; do n
     "recognition": """\
 # Model card: {engine}, recognition
 
-Names the emotion of an expression from the flows that lead to its apex: {classes}. Written by the
+Names the emotion of an expression from {seen}: {classes}. Written by the
 commands at the end; do not edit by hand.
 """,
+}
+
+_SEEN = {
+    "planes": "the flows that lead to its apex",
+    "faces": "eight faces between onset and confirmation",
+}
+
+_INPUT = {
+    "planes": """\
+u, v and optical strain of eye strip and mouth as 42x42 cells, from flow over 0.1 s at a
+fixed scale in inter-ocular distances (`engines/motion/planes.py`)""",
+    "faces": """\
+eight aligned gray faces of 128x128 pixels, evenly in time from the onset to the frame that
+confirmed the event (`engines/recognition/sequences.py`). It is not told the apex. Data sets of flow
+pictures (`composite3`) hold no faces: this engine cannot read them and has no figures there""",
 }
 
 _BODY = """
 ## Model
 {network}.
-Input: u, v and optical strain of eye strip and mouth as 42x42 cells, from flow over 0.1 s at a
-fixed scale in inter-ocular distances (`engines/motion/planes.py`). How training differs from what
+Input: {input}. How training differs from what
 was published stands in `engines/training/recipes.py`.
 
 ## Data
@@ -36,9 +51,14 @@ these.
 
 ## Protocol
 {protocol}
-Epoch, every constant of the decision and the temperature were chosen on the validation identities;
+{chosen} were chosen on the validation identities;
 the recipe was fixed before. Seed {seed}. Stages, and the epoch that was kept: {epochs}.
 """
+
+_CHOSEN = {
+    "planes": "Epoch, every constant of the decision and the temperature",
+    "faces": "Epoch and temperature",
+}
 
 _SYNTHETIC = """\
 **No person was filmed**: faces are animated, and the figures below say how well the engine does on
@@ -58,14 +78,22 @@ The people are those of one laboratory; no figure exists for others.""",
 }
 """By whether the data are synthetic."""
 
+_HABIT = {
+    "planes": """\
+It was trained on dense inverse search flow, the default; with another flow method it sees what
+  it never learned.""",
+    "faces": """\
+It sees faces themselves, not only how they move: skin, light and features unlike those that it
+  was trained on may change its answer.""",
+}
+
 _LIMITS = """
 ## Limits
 - {unknown}
 - Not to be used to judge truthfulness, suitability, health or intent of a person, nor for any
   decision about a person. An observed movement is not a felt emotion; EU law forbids inferring
   emotions at work and in education.
-- It was trained on dense inverse search flow, the default; with another flow method it sees what
-  it never learned.
+- {habit}
 
 ## Made by
 ```
@@ -96,11 +124,15 @@ def model_card(
         else f"Leave one subject out over {len(report['folds']) - 1} identities; the network that "
         "ships was then trained without a test identity."
     )
-    figures = report["figures"][task]
+    figures, given = report["figures"][task], run["recipe"]["input"]
     return (
-        _HEAD[task].format(engine=run["engine"], classes=", ".join(run["classes"]))
+        _HEAD[task].format(
+            engine=run["engine"], seen=_SEEN[given], classes=", ".join(run["classes"])
+        )
         + _BODY.format(
             network=run["recipe"]["network"],
+            input=_INPUT[given],
+            chosen=_CHOSEN[given],
             data=run["data"][:1].upper() + run["data"][1:],
             nature=_SYNTHETIC if run["synthetic"] else _FILMED,
             protocol=protocol,
@@ -111,8 +143,10 @@ def model_card(
         + "\n## Figures\nOn the test identities; in brackets 95 % intervals of a bootstrap over "
         "identities.\n\n"
         + (_spotting(figures, report, fold) if task == "spotting" else _recognition(figures, run))
+        + (_cost(report) if "weights" in fold else "")
         + _LIMITS.format(
             unknown=_UNKNOWN[run["synthetic"]],
+            habit=_HABIT[given],
             commands="\n".join((report["data_command"], report["command"], command)),
             torch=run["torch"],
         )
@@ -173,6 +207,11 @@ def _recognition(figures: Mapping[str, Any], run: Mapping[str, Any]) -> str:
         + " |"
         for name, group in figures.items()
     )
+    calibrated = "".join(
+        f"Expected calibration error of {name}: {group['ece']:.3f}.\n"
+        for name, group in figures.items()
+        if "ece" in group
+    )
     classes = run["classes"]
     confusion = "\n".join(
         f"| {name} | {' | '.join(map(str, counts))} |"
@@ -183,6 +222,18 @@ def _recognition(figures: Mapping[str, Any], run: Mapping[str, Any]) -> str:
         "| expressions | number | UF1 | UAR | accuracy |\n|---|---|---|---|---|\n"
         f"{rows}\n\nConfusion of all (truth in rows):\n\n"
         f"| | {' | '.join(classes)} |\n|{'---|' * (len(classes) + 1)}\n{confusion}\n"
+        + (f"\n{calibrated}" if calibrated else "")
+    )
+
+
+def _cost(report: Mapping[str, Any]) -> str:
+    """Size of the network, and what an event cost in the folds that were tested."""
+    costs = [fold["cost_ms"] for fold in report["folds"] if fold["cost_ms"] is not None]
+    return (
+        "\n## Size and cost\n"
+        f"{report['folds'][-1]['weights']:,} parameters, kept in half precision. An event cost one "
+        f"core {median(costs):.0f} ms,\nfrom the faces to the answer (ONNX Runtime, median over "
+        "the test expressions, time of the processor).\n"
     )
 
 

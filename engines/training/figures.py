@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from calibration.temperature import expected_calibration_error
 from engines.evaluation.recognition import scores, subject_interval
 from engines.evaluation.spotting import Tally, bootstrap_intervals, error_summary, pool
 from engines.events import EventKind
@@ -67,12 +68,13 @@ def recognition_figures(
     """Pool the expressions of test identities.
 
     Args:
-        events: With `identity`, `kind`, `emotion` and `recognised`.
+        events: With `identity`, `kind`, `emotion` and `recognised`, and by choice `probabilities`.
         classes: Names of the classes.
 
     Returns:
         For micro-expressions and for all: UF1, UAR and accuracy with 95 % intervals over
-        identities, and the confusion with truth in rows; nothing for a kind that does not occur.
+        identities, the confusion with truth in rows, and the expected calibration error of
+        probabilities; nothing for a kind that does not occur.
     """
     groups = {
         "micro": [each for each in events if each["kind"] == EventKind.MICRO.value],
@@ -89,20 +91,21 @@ def pooled(results: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict
         classes: Names of the emotions.
 
     Returns:
-        `spotting` for all clips, `spotting_by_fps`, and `recognition`; empty without a test.
+        `spotting` for all clips and `spotting_by_fps` of a network that spots, and `recognition`;
+        empty without a test.
     """
     clips = [clip for result in results for clip in result["clips"]]
     events = [event for result in results for event in result["events"]]
-    if not clips:
-        return {}
-    return {
-        "spotting": spotting_figures([_tallied(clip) for clip in clips]),
-        "spotting_by_fps": {
+    figures: dict[str, Any] = {}
+    if clips:
+        figures["spotting"] = spotting_figures([_tallied(clip) for clip in clips])
+        figures["spotting_by_fps"] = {
             f"{fps:g}": spotting_figures([_tallied(c) for c in clips if c["fps"] == fps])
             for fps in sorted({clip["fps"] for clip in clips})
-        },
-        "recognition": recognition_figures(events, classes),
-    }
+        }
+    if clips or events:
+        figures["recognition"] = recognition_figures(events, classes)
+    return figures
 
 
 def _tallied(clip: Mapping[str, Any]) -> tuple[str, Tally]:
@@ -126,6 +129,9 @@ def _recognised(events: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> 
         figures[f"{name}_interval"] = list(
             subject_interval(_measure(name, truth, guess, len(classes)), identities)
         )
+    if all("probabilities" in each for each in events):
+        predicted = np.array([[each["probabilities"][name] for name in classes] for each in events])
+        figures["ece"] = expected_calibration_error(predicted, truth)
     return figures
 
 

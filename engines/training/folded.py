@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import cv2
@@ -17,7 +14,7 @@ import torch
 from calibration.temperature import fit_temperature
 from engines.errors import UserError
 from engines.motion.planes import PREPROCESSING
-from engines.network_files import INPUT_NAME, NetworkManifest, RecognitionManifest
+from engines.network_files import INPUT_NAME, RecognitionManifest
 from engines.recognition import network_recognizer as recognition
 from engines.recognition.network_recognizer import (
     NetworkRecognizer,
@@ -26,43 +23,28 @@ from engines.recognition.network_recognizer import (
 from engines.runtime import open_graph
 from engines.spotting import network_spotter as spotting
 from engines.spotting.network_spotter import NetworkSpotter, SpottingManifest
-from engines.training.clips import ClipSource, FaceClip
+from engines.training.clips import ClipSource
 from engines.training.decisions import choose_decision, steps
-from engines.training.folds import Fold
-from engines.training.networks.base import RecognitionPath, SpottingPath
+from engines.training.fold_files import (
+    RESULT_FILE,
+    Task,
+    Told,
+    described,
+    engine_folder,
+    named,
+    provenance,
+    write_manifest,
+)
+from engines.training.networks.base import RecognitionPath, SpotAndRecognise, SpottingPath
 from engines.training.onnx_export import write_onnx
 from engines.training.optimisation import EpochLog, Fitted, fit
-from engines.training.recipes import Recipe, recipe_of
+from engines.training.recipes import Recipe, SequenceRecipe, recipe_of
 from engines.training.samples import draw_samples
+from engines.training.sequence_fold import run_sequences
 from engines.training.sources import open_source
 from engines.training.streaming import ScoredClip, event_clip, score_clip, spot
 
-RESULT_FILE = "result.json"
-VERSION = "1"
-
-Told = Callable[[str], object]
-"""Told in a few words what has been done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A fold and all that it needs; may be sent to another process.
-
-    Attributes:
-        engine: Name of the engine.
-        data: Folder of the data.
-        fold: Who is learned from, who decides, who is tested.
-        folder: Where everything of this fold goes.
-        seed: Seed of everything.
-        epochs: Upper limit on the epochs of each stage; None leaves the recipe's.
-    """
-
-    engine: str
-    data: Path
-    fold: Fold
-    folder: Path
-    seed: int
-    epochs: int | None
+_INPUT = (INPUT_NAME, ["batch", 3, 42, 42])
 
 
 def run_fold(task: Task, told: Told = lambda what: None) -> dict[str, Any]:
@@ -83,18 +65,23 @@ def run_fold(task: Task, told: Told = lambda what: None) -> dict[str, Any]:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     source, recipe = open_source(task.data), recipe_of(task.engine)
+    if isinstance(recipe, SequenceRecipe):
+        result = run_sequences(task, source, recipe, told)
+    else:
+        result = _run_pictures(task, source, recipe, told)
+    part = result_file.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n", "utf-8", newline="\n")
+    os.replace(part, result_file)
+    return result
+
+
+def _run_pictures(task: Task, source: ClipSource, recipe: Recipe, told: Told) -> dict[str, Any]:
+    """A fold of a network for single flow pictures, which spots and recognises."""
     fitted = _fit(task, source, recipe, told)
-    trained = {
-        "data": source.title,
-        "data_sha256": source.fingerprint,
-        "fold": asdict(task.fold),
-        "seed": task.seed,
-        "best_epochs": fitted.best_epochs,
-        "torch": torch.__version__,
-    }
+    trained = provenance(task, source, fitted.best_epochs)
     spotter = _write_spotter(task, source, fitted, trained, told)
     recognizer = _write_recognizer(task, source, fitted, recipe, trained, told)
-    result = {
+    return {
         "fold": asdict(task.fold),
         "best_epochs": fitted.best_epochs,
         "epochs": [asdict(line) for line in fitted.log],
@@ -103,18 +90,9 @@ def run_fold(task: Task, told: Told = lambda what: None) -> dict[str, Any]:
         "clips": _test_spotting(task, source, told),
         "events": _test_recognition(task, source),
     }
-    part = result_file.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n", "utf-8", newline="\n")
-    os.replace(part, result_file)
-    return result
 
 
-def engine_folder(folder: Path, task: str, engine: str) -> Path:
-    """Where the files of a fold's engine are; `task` is `spotting` or `recognition`."""
-    return folder / task / engine
-
-
-def _fit(task: Task, source: ClipSource, recipe: Recipe, told: Told) -> Fitted:
+def _fit(task: Task, source: ClipSource, recipe: Recipe, told: Told) -> Fitted[SpotAndRecognise]:
     def on_epoch(line: EpochLog) -> None:
         told(f"{line.stage} {line.epoch}: {line.training_loss:.4f} / {line.validation_loss:.4f}")
 
@@ -123,8 +101,8 @@ def _fit(task: Task, source: ClipSource, recipe: Recipe, told: Told) -> Fitted:
         for who in (task.fold.train, task.fold.validation)
     )
     for what, samples in (("to learn from", training), ("to decide", validation)):
-        named = (samples.emotion >= 0) & (samples.emotion < len(source.classes))
-        if not samples.micro.any() or not named.any():
+        known = (samples.emotion >= 0) & (samples.emotion < len(source.classes))
+        if not samples.micro.any() or not known.any():
             raise UserError(
                 f"In fold {task.fold.name} those {what} show no micro-expression or no "
                 "emotion: use more people."
@@ -143,7 +121,11 @@ def _fit(task: Task, source: ClipSource, recipe: Recipe, told: Told) -> Fitted:
 
 
 def _write_spotter(
-    task: Task, source: ClipSource, fitted: Fitted, trained: dict[str, Any], told: Told
+    task: Task,
+    source: ClipSource,
+    fitted: Fitted[SpotAndRecognise],
+    trained: dict[str, Any],
+    told: Told,
 ) -> dict[str, Any]:
     """Export the spotting path and choose its decision on the validation identities."""
     folder = engine_folder(task.folder, "spotting", task.engine)
@@ -157,11 +139,11 @@ def _write_spotter(
     tried = iter(range(1, steps() + 1))
     chosen = choose_decision(scored, lambda: told(f"decision {next(tried)}/{steps()}"))
     manifest = SpottingManifest(
-        **_described(task.engine, model, spotting.OUTPUT_NAME, ["batch"], trained),
+        **described(model, _INPUT, (spotting.OUTPUT_NAME, ["batch"]), PREPROCESSING, trained),
         decision=chosen.decision,
         gates=chosen.gates,
     )
-    _write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     return {
         "decision": chosen.decision.model_dump(),
         "gates": chosen.gates.model_dump(),
@@ -173,7 +155,7 @@ def _write_spotter(
 def _write_recognizer(
     task: Task,
     source: ClipSource,
-    fitted: Fitted,
+    fitted: Fitted[SpotAndRecognise],
     recipe: Recipe,
     trained: dict[str, Any],
     told: Told,
@@ -193,17 +175,17 @@ def _write_recognizer(
     truth = np.array(labels)
     temperature = fit_temperature(seen, truth)
     manifest = RecognitionManifest(
-        **_described(
-            task.engine,
+        **described(
             model,
-            recognition.OUTPUT_NAME,
-            ["batch", len(source.classes) + recipe.neutral],
+            _INPUT,
+            (recognition.OUTPUT_NAME, ["batch", len(source.classes) + recipe.neutral]),
+            PREPROCESSING,
             trained,
         ),
         classes=source.classes,
         temperature=temperature,
     )
-    _write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     told("recognition calibrated")
     return {
         "temperature": temperature,
@@ -217,7 +199,7 @@ def _test_spotting(task: Task, source: ClipSource, told: Told) -> list[dict[str,
     found = []
     for clip in source.clips(task.fold.test):
         spotter = NetworkSpotter(folder, clip.fps, "onnx")
-        found.append({**_named(clip), "tally": asdict(spot(clip, spotter))})
+        found.append({**named(clip), "tally": asdict(spot(clip, spotter))})
         spotter.close()
         told(f"tested {clip.name}")
     return found
@@ -228,10 +210,10 @@ def _test_recognition(task: Task, source: ClipSource) -> list[dict[str, Any]]:
     engine = NetworkRecognizer(engine_folder(task.folder, "recognition", task.engine), "onnx")
     found = [
         {
-            **_named(clip),
+            **named(clip),
             "kind": event.kind.value,
             "emotion": event.emotion,
-            "recognised": engine.recognize(event_clip(clip, event)).emotion,
+            "recognised": engine.recognize(event_clip(clip, event)).most_probable,
         }
         for clip in source.clips(task.fold.test)
         for event in clip.events
@@ -239,30 +221,6 @@ def _test_recognition(task: Task, source: ClipSource) -> list[dict[str, Any]]:
     ]
     engine.close()
     return found
-
-
-def _named(clip: FaceClip) -> dict[str, Any]:
-    return {"clip": clip.name, "identity": clip.identity, "fps": clip.fps}
-
-
-def _described(
-    engine: str, model: Path, output: str, shape: Sequence[object], trained: dict[str, Any]
-) -> dict[str, Any]:
-    """What every manifest says."""
-    return {
-        "name": engine,
-        "version": VERSION,
-        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-        "input": {"name": INPUT_NAME, "shape": ["batch", 3, 42, 42], "type": "float32"},
-        "output": {"name": output, "shape": list(shape), "type": "float32"},
-        "preprocessing": dict(PREPROCESSING),
-        "training": trained,
-    }
-
-
-def _write_manifest(folder: Path, manifest: NetworkManifest) -> None:
-    text = manifest.model_dump_json(indent=2) + "\n"
-    (folder / f"{manifest.name}.json").write_text(text, "utf-8", newline="\n")
 
 
 def _golden() -> Any:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import copy
 import csv
+import math
 import os
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from engines.errors import UserError
@@ -27,8 +29,6 @@ from engines.training.samples import NOT_LEARNED, FrameSamples
 
 CHECKPOINT_FILE = "checkpoint.pt"
 LOG_FILE = "log.csv"
-
-_VALIDATION_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,27 @@ class EpochLog:
 
 OnEpoch = Callable[[EpochLog], object]
 
+Network = TypeVar("Network", bound=nn.Module)
+Network_contra = TypeVar("Network_contra", bound=nn.Module, contravariant=True)
+
+
+class Lesson(Protocol[Network_contra]):
+    """What a stage learns from, or is judged by."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def loss(self, network: Network_contra, chosen: torch.Tensor, *, varied: bool) -> torch.Tensor:
+        """Mean loss of some samples.
+
+        Args:
+            network: What is trained.
+            chosen: (N,) their numbers.
+            varied: Whether they may be changed at random, as training does.
+        """
+        ...
+
 
 @dataclass(slots=True)
 class _State:
@@ -68,7 +89,7 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(Generic[Network]):
     """A trained network.
 
     Attributes:
@@ -77,7 +98,7 @@ class Fitted:
         log: Every epoch.
     """
 
-    network: SpotAndRecognise
+    network: Network
     best_epochs: dict[str, int]
     log: tuple[EpochLog, ...]
 
@@ -92,8 +113,8 @@ def fit(
     folder: Path,
     epochs: int | None = None,
     on_epoch: OnEpoch = lambda log: None,
-) -> Fitted:
-    """Train a network, or continue from the checkpoint in the folder.
+) -> Fitted[SpotAndRecognise]:
+    """Train a network for single pictures, or continue from the checkpoint in the folder.
 
     Args:
         recipe: How.
@@ -111,27 +132,75 @@ def fit(
     Raises:
         UserError: The checkpoint is unreadable or of another network.
     """
+
+    def build() -> SpotAndRecognise:
+        network = recipe.build(emotions)
+        # The layout in which convolutions of few channels are fast.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
+
+    def lessons(stage: Stage) -> tuple[_Samples, _Samples]:
+        learned = _Samples(training, stage, recipe.neutral, emotions)
+        return learned, _Samples(validation, stage, recipe.neutral, emotions, learned.weights)
+
+    return fit_stages(
+        build,
+        recipe.stages,
+        lessons,
+        seed=seed,
+        folder=folder,
+        epochs=epochs,
+        on_epoch=on_epoch,
+    )
+
+
+def fit_stages(
+    build: Callable[[], Network],
+    stages: Sequence[Stage],
+    lessons: Callable[[Stage], tuple[Lesson[Network], Lesson[Network]]],
+    *,
+    seed: int,
+    folder: Path,
+    epochs: int | None = None,
+    on_epoch: OnEpoch = lambda log: None,
+    validation_batch: int = 512,
+) -> Fitted[Network]:
+    """Train any network stage by stage, or continue from the checkpoint in the folder.
+
+    Args:
+        build: Makes the network, its weights drawn from torch's generator.
+        stages: In order.
+        lessons: What a stage learns from, and what chooses its epoch.
+        seed: Seed of weights, order and whatever a lesson varies.
+        folder: For checkpoint and log.
+        epochs: Upper limit on the epochs of each stage; None leaves the stages'.
+        on_epoch: Told of every epoch, also of those that a checkpoint remembers.
+        validation_batch: Samples that are judged at once.
+
+    Returns:
+        The trained network.
+
+    Raises:
+        UserError: The checkpoint is unreadable or of another network.
+    """
     torch.manual_seed(seed)
-    # The layout in which convolutions of few channels are fast.
-    network = recipe.build(emotions)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build()
     folder.mkdir(parents=True, exist_ok=True)
     state = _load(folder, network)
     for remembered in state.log:
         on_epoch(EpochLog(**remembered))
-    for number in range(state.stage, len(recipe.stages)):
-        stage = recipe.stages[number]
+    for number in range(state.stage, len(stages)):
+        stage = stages[number]
         stage = replace(stage, epochs=min(stage.epochs, epochs or stage.epochs))
-        learned = _Samples(training, stage, recipe.neutral, emotions)
-        judged = _Samples(validation, stage, recipe.neutral, emotions, learned.weights)
+        learned, judged = lessons(stage)
         optimiser = _optimiser(network, stage)
         if state.optimiser is not None:
             optimiser.load_state_dict(state.optimiser)
         while state.epoch < stage.epochs:
             started = time.perf_counter()
             torch.manual_seed(_epoch_seed(seed, number, state.epoch))
-            training_loss = _train(network, stage, learned, optimiser)
-            validation_loss = _validate(network, stage, judged)
+            training_loss = _train(network, stage, learned, optimiser, state.epoch)
+            validation_loss = _validate(network, judged, validation_batch)
             state.epoch += 1
             state.network = network.state_dict()
             state.optimiser = optimiser.state_dict()
@@ -174,6 +243,7 @@ class _Samples:
         weights: torch.Tensor | None = None,
     ) -> None:
         emotion = samples.emotion.copy()
+        self._stage = stage
         if not neutral:
             emotion[emotion == emotions] = NOT_LEARNED
         kept = slice(None) if stage.spotting else emotion != NOT_LEARNED
@@ -191,11 +261,14 @@ class _Samples:
         return len(self.micro)
 
     def loss(
-        self, network: SpotAndRecognise, stage: Stage, chosen: torch.Tensor, mirrored: torch.Tensor
+        self, network: SpotAndRecognise, chosen: torch.Tensor, *, varied: bool
     ) -> torch.Tensor:
-        """Mean loss of the chosen samples, some of them mirrored."""
+        """Mean loss of the chosen samples, half of them mirrored where they may be varied."""
+        stage = self._stage
         planes = self.planes[chosen].float()
-        planes[mirrored] = mirror(planes[mirrored])
+        if varied:
+            mirrored = torch.rand(len(chosen)) < 0.5
+            planes[mirrored] = mirror(planes[mirrored])
         scores, logits = network(planes.contiguous(memory_format=torch.channels_last))
         total = stage.spotting * functional.mse_loss(network.squash(scores), self.micro[chosen])
         emotion = self.emotion[chosen]
@@ -219,34 +292,42 @@ def mirror(planes: torch.Tensor) -> torch.Tensor:
     return planes.flip(-1) * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
 
 
-def _optimiser(network: SpotAndRecognise, stage: Stage) -> torch.optim.Adam:
+def _optimiser(network: nn.Module, stage: Stage) -> torch.optim.AdamW:
     """Adam over what the stage may change; the rest is switched off."""
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not name.startswith(stage.frozen or ("\0",)))
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return torch.optim.Adam(learned, lr=stage.learning_rate)
+    return torch.optim.AdamW(learned, lr=stage.learning_rate, weight_decay=stage.weight_decay)
 
 
 def _train(
-    network: SpotAndRecognise, stage: Stage, samples: _Samples, optimiser: torch.optim.Adam
+    network: Network,
+    stage: Stage,
+    lesson: Lesson[Network],
+    optimiser: torch.optim.Optimizer,
+    epoch: int,
 ) -> float:
     """One epoch; returns its mean loss."""
     network.train()
     for name, module in network.named_modules():
         if stage.frozen and name.startswith(stage.frozen):
             module.eval()
+    if stage.fading:
+        share = 0.5 + 0.5 * math.cos(math.pi * epoch / stage.epochs)
+        for group in optimiser.param_groups:
+            group["lr"] = stage.learning_rate * share
     total = 0.0
-    for chosen in torch.split(torch.randperm(len(samples)), stage.batch):
-        loss = samples.loss(network, stage, chosen, torch.rand(len(chosen)) < 0.5)
+    for chosen in torch.split(torch.randperm(len(lesson)), stage.batch):
+        loss = lesson.loss(network, chosen, varied=True)
         penalty = _penalty(network, stage)
         optimiser.zero_grad()
         (loss + penalty).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total += float(loss.detach()) * len(chosen)
-    return total / len(samples)
+    return total / len(lesson)
 
 
-def _penalty(network: SpotAndRecognise, stage: Stage) -> torch.Tensor:
+def _penalty(network: nn.Module, stage: Stage) -> torch.Tensor:
     """Weighted sum of squares of the convolutions' kernels, as Keras regularises them."""
     penalty = torch.zeros(())
     for name, parameter in network.named_parameters():
@@ -257,21 +338,20 @@ def _penalty(network: SpotAndRecognise, stage: Stage) -> torch.Tensor:
     return penalty
 
 
-def _validate(network: SpotAndRecognise, stage: Stage, samples: _Samples) -> float:
+def _validate(network: Network, lesson: Lesson[Network], batch: int) -> float:
     network.eval()
     total = 0.0
     with torch.no_grad():
-        for chosen in torch.split(torch.arange(len(samples)), _VALIDATION_BATCH):
-            as_it_is = torch.zeros(len(chosen), dtype=torch.bool)
-            total += float(samples.loss(network, stage, chosen, as_it_is)) * len(chosen)
-    return total / max(len(samples), 1)
+        for chosen in torch.split(torch.arange(len(lesson)), batch):
+            total += float(lesson.loss(network, chosen, varied=False)) * len(chosen)
+    return total / max(len(lesson), 1)
 
 
 def _epoch_seed(seed: int, stage: int, epoch: int) -> int:
     return (seed * 100 + stage) * 10_000 + epoch
 
 
-def _load(folder: Path, network: SpotAndRecognise) -> _State:
+def _load(folder: Path, network: nn.Module) -> _State:
     path = folder / CHECKPOINT_FILE
     if not path.exists():
         return _State(network.state_dict())

@@ -28,13 +28,14 @@ from tqdm import tqdm
 import engines.recognition
 import engines.spotting
 from engines.errors import UserError
-from engines.motion.planes import PREPROCESSING
 from engines.training.card import bounded, model_card
 from engines.training.clips import ClipSource
 from engines.training.figures import pooled
-from engines.training.folded import RESULT_FILE, Task, engine_folder, run_fold
+from engines.training.fold_files import RESULT_FILE, Task, engine_folder
+from engines.training.folded import run_fold
 from engines.training.folds import Fold, holdout, leave_one_subject_out
-from engines.training.recipes import RECIPES, describe
+from engines.training.recipes import RECIPES, describe, recipe_of
+from engines.training.sequence_fold import HEADS
 from engines.training.sources import open_source
 
 PROGRAM = "python -m engines.training.train"
@@ -56,7 +57,7 @@ class RunDescription(BaseModel):
         seed: Seed of everything.
         epochs: Upper limit on the epochs of each stage, or None.
         recipe: Stages of training.
-        preprocessing: Representation of the flow.
+        preprocessing: Representation of what the network sees.
         torch: Version of PyTorch.
     """
 
@@ -113,7 +114,7 @@ def run(
         seed=seed,
         epochs=epochs,
         recipe=describe(engine),
-        preprocessing=dict(PREPROCESSING),
+        preprocessing=dict(recipe_of(engine).preprocessing),
         torch=torch.__version__,
     )
     folds = _folds(source, protocol, seed)
@@ -134,19 +135,20 @@ def run(
     return finite
 
 
-def export(run_folder: Path, out: Path, command: str) -> list[Path]:
+def export(run_folder: Path, out: Path, command: str, *, heads: bool = False) -> list[Path]:
     """Ship the network of a finished run.
 
     Args:
         run_folder: Folder of the run.
         out: Folder that has `spotting/` and `recognition/`.
         command: Command lines for the model card.
+        heads: Ship the network that also gives what it saw by the way, where there is one.
 
     Returns:
-        The two folders that were written, each with network, manifest and model card.
+        The folders that were written, each with network, manifest and model card.
 
     Raises:
-        UserError: The run is not finished.
+        UserError: The run is not finished, or its network has no further heads.
     """
     try:
         report = json.loads((run_folder / RESULT_FILE).read_text("utf-8"))
@@ -157,13 +159,14 @@ def export(run_folder: Path, out: Path, command: str) -> list[Path]:
     description = RunDescription(**report["run"])
     final = "holdout" if description.protocol == "holdout" else "final"
     shipped = []
-    for task in ("spotting", "recognition"):
-        made = engine_folder(run_folder / final, task, description.engine)
+    for task in description.recipe["tasks"]:
+        made = engine_folder(run_folder / final, HEADS if heads else task, description.engine)
+        if not made.exists():
+            raise UserError(f"The network {description.engine} has no heads: leave --heads out.")
         target = engine_folder(out, task, description.engine)
         target.mkdir(parents=True, exist_ok=True)
-        for suffix in (".onnx", ".json"):
-            name = f"{description.engine}{suffix}"
-            shutil.copyfile(made / name, target / name)
+        for path in made.glob(f"{description.engine}.*"):
+            shutil.copyfile(path, target / path.name)
         card = model_card(task, report, command)
         (target / "model_card.md").write_text(card, "utf-8", newline="\n")
         shipped.append(target)
@@ -234,12 +237,14 @@ def _summary(report: dict[str, Any]) -> str:
     figures = report["figures"]
     if not figures:
         return "No identity was tested."
-    spotting, recognition = figures["spotting"], figures["recognition"]
-    lines = [
-        f"Spotting, {spotting['micro_expressions']} micro-expressions of "
-        f"{spotting['identities']} test identities: F1 {bounded(spotting, 'f1')}, "
-        f"{bounded(spotting, 'false_positives_per_min')} false positives a minute."
-    ]
+    lines, recognition = [], figures["recognition"]
+    if "spotting" in figures:
+        spotting = figures["spotting"]
+        lines.append(
+            f"Spotting, {spotting['micro_expressions']} micro-expressions of "
+            f"{spotting['identities']} test identities: F1 {bounded(spotting, 'f1')}, "
+            f"{bounded(spotting, 'false_positives_per_min')} false positives a minute."
+        )
     lines += [
         f"Recognition, {name} ({group['events']}): UF1 {bounded(group, 'uf1')}, "
         f"UAR {bounded(group, 'uar')}."
@@ -281,6 +286,11 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         metavar="FOLDER",
         help="where spotting/ENGINE/ and recognition/ENGINE/ go (default: the package's engines)",
     )
+    ship.add_argument(
+        "--heads",
+        action="store_true",
+        help="let the network also give what it saw by the way, such as MOL's flow and landmarks",
+    )
     options = parser.parse_args(argv)
     for name in ("jobs", "epochs"):
         value = getattr(options, name, None)
@@ -314,7 +324,7 @@ def main(argv: Sequence[str]) -> int:
             _write_json(options.out / RESULT_FILE, {**report, "command": command})
             print(_summary(report))
         else:
-            for folder in export(options.run, options.out, command):
+            for folder in export(options.run, options.out, command, heads=options.heads):
                 print(folder)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -19,6 +19,7 @@ import torch
 from engines.errors import UserError
 from engines.evaluation.spotting import Tally
 from engines.recognition.network_recognizer import NetworkRecognizer
+from engines.recognition.sequence_recognizer import SequenceRecognizer
 from engines.spotting.network_spotter import NetworkSpotter
 from engines.training import folded, train
 from engines.training.folds import holdout, leave_one_subject_out
@@ -153,6 +154,45 @@ def test_run_then_export_gives_engines(
         assert f"run --engine {engine}" in card
         assert people.command in card
         assert "Not to be used to judge" in card
+
+
+@pytest.mark.parametrize("heads", [False, True])
+def test_a_sequence_network_recognises_and_shows_what_it_saw_if_wanted(
+    heads: bool, data: str, people: FewPeople, tmp_path: Path
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "engines"
+    given = ["run", "--engine", "mol", "--data", data, "--out", str(run), "--epochs", "1"]
+    assert main(given) == 0
+    report = json.loads((run / "result.json").read_text("utf-8"))
+    assert set(report["figures"]) == {"recognition"}
+    assert report["figures"]["recognition"]["micro"]["events"] == 3
+    assert 0 <= report["figures"]["recognition"]["micro"]["ece"] <= 1
+
+    asked = ["--heads"] if heads else []
+    assert main(["export", "--run", str(run), "--out", str(out), *asked]) == 0
+    assert not (out / "spotting").exists()
+    folder = out / "recognition" / "mol"
+    assert (folder / "mol.golden.npz").exists()
+    recognizer = SequenceRecognizer(folder)
+    clip = next(people.clips(["c"]))
+    seen = event_clip(clip, clip.events[0])
+    assert recognizer.recognize(seen).most_probable in CLASSES
+    assert set(recognizer.outputs(seen)) == {"logits", *(("flow", "landmarks") if heads else ())}
+    recognizer.close()
+    card = (folder / "model_card.md").read_text("utf-8")
+    assert "calibration error" in card
+    assert "parameters" in card
+
+
+def test_heads_that_a_network_does_not_have_are_not_shipped(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "run_fold", quick_fold)
+    run = tmp_path / "run"
+    given = ["run", "--engine", "mean", "--data", data, "--out", str(run), "--protocol", "loso"]
+    assert main(given) == 0
+    assert main(["export", "--run", str(run), "--out", str(tmp_path / "out"), "--heads"]) == 2
+    assert "--heads" in capsys.readouterr().err
 
 
 def quick_fold(task: folded.Task, told: folded.Told = lambda what: None) -> dict[str, Any]:

@@ -1,0 +1,72 @@
+"""Recognisers whose network reads the raw faces of an event: MOL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from calibration.temperature import probabilities
+from engines.network_files import RecognitionManifest, open_network
+from engines.recognition.base import EventClip, Recognition, name_emotion
+from engines.recognition.sequences import PREPROCESSING, event_sequence
+
+INPUT_NAME = "faces"
+OUTPUT_NAME = "logits"
+
+
+class SequenceRecognizer:
+    """A recognition network over eight faces of an event.
+
+    Args:
+        folder: Where the engine's files lie; its name is the engine's.
+        backend: What runs the network, one of `engines.runtime.BACKENDS`.
+
+    Raises:
+        EngineError: A file is missing or corrupt, or made for other sequences.
+    """
+
+    def __init__(self, folder: Path, backend: str = "auto") -> None:
+        self.name = folder.name
+        manifest, self._graph = open_network(
+            folder, self.name, RecognitionManifest, PREPROCESSING, backend
+        )
+        self.version = manifest.version
+        self.classes = manifest.classes
+        self.model_sha256: str | None = manifest.sha256
+        self.backend = self._graph.backend
+        self.fallback = self._graph.fallback
+        self._temperature = manifest.temperature
+        self._unsure_below = manifest.unsure_below
+
+    def recognize(self, clip: EventClip) -> Recognition:
+        """Recognise the emotion of one event.
+
+        Args:
+            clip: The event's aligned faces; its apex is not looked at.
+
+        Returns:
+            The emotion and calibrated probabilities. A clip without any motion gives the network's
+            answer to nothing; such an event never reaches recognition.
+        """
+        outputs = self.outputs(clip)
+        shares = probabilities(outputs[OUTPUT_NAME].astype(np.float64), self._temperature)[0]
+        return name_emotion(self.classes, shares, self._unsure_below)
+
+    def outputs(self, clip: EventClip) -> dict[str, npt.NDArray[np.float32]]:
+        """Everything that the network gives of an event: logits, and what it was exported with.
+
+        Args:
+            clip: The event's aligned faces.
+
+        Returns:
+            Name to (1, …) float32: `logits`; of MOL with its heads also `flow` (1, 7, 2, 16, 16)
+            in canonical pixels from face to face, and `landmarks` (1, 7, 68, 2) in the later face
+            of each pair.
+        """
+        return self._graph.run({INPUT_NAME: event_sequence(clip)[np.newaxis]})
+
+    def close(self) -> None:
+        """Close the network."""
+        self._graph.close()
