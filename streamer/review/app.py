@@ -128,9 +128,12 @@ class ReviewDesk:
         """Everything about a session but its frames."""
         session = self.library.read(key)
         pictures = self.library.pictures_of(session)
+        view = session_view(session)
+        if self.frames(session).torn:
+            view["notes"].append("The last row of frames.csv was cut off and is left out.")
         return {
             **row(self.library.find(key), self.library),
-            **session_view(session),
+            **view,
             "recorded": None if pictures is None else _ranges(self.shelf.frames(pictures)),
         }
 
@@ -266,7 +269,7 @@ class ReviewDesk:
         """Number of the event that is spoken of; for a new one, the next that is free."""
         numbers = [each.event.id for each in session.reviewed()]
         if said.action == "add":
-            if is_being_written(session):
+            if is_being_written(session.path, session.document):
                 raise SessionError(
                     "The session is being written, and its numbers with it: add events when it "
                     "has ended."

@@ -127,11 +127,11 @@ def row(found: Found, library: Library) -> dict[str, Any]:
     kept = [each for each in events if not each.rejected]
     calibration = session.document.get("calibration") or {}
     engines = session.document.get("engines") or {}
-    running = is_being_written(session)
+    running = is_being_written(session.path, session.document)
     return {
         **listed,
         "state": "running" if running else _STATES.get(session.end_state, session.end_state),
-        "reason": _reason(session, running),
+        "reason": _reason(session),
         "subject": session.subject,
         "started_utc": session.started.isoformat(),
         "source": str(session.source["name"]),
@@ -161,10 +161,8 @@ _ENDS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def _reason(session: Session, running: bool) -> str:
+def _reason(session: Session) -> str:
     """Why a session did not come to its end, and what it lacks; empty where all is well."""
-    if running:
-        return "It is being written now: look at it again when it has ended."
     said = [_ENDS.get(session.end_state, "")]
     if session.end_state == "failed":
         said += session.document.get("notes", ())[-1:]

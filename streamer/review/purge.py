@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,9 +17,12 @@ from streamer.recording.layout import FOLDER as RECORDING
 from streamer.review.annotations import FILE as ANNOTATIONS
 from streamer.review.export import FOLDER as EXPORT
 from streamer.review.report import REPORT_FILE
-from streamer.review.session_reader import SESSION_FILE, moment, session_document
-
-_IN_USE_S = 60.0  # metrics.json of a session that runs is renewed every two seconds
+from streamer.review.session_reader import (
+    SESSION_FILE,
+    is_being_written,
+    moment,
+    session_document,
+)
 
 # session.json goes last: a folder that could not be emptied stays a session, to be purged again.
 _FILES = (
@@ -104,7 +106,7 @@ def _sessions(root: Path) -> Iterator[Doomed]:
         if document is None:
             continue
         folders.clear()
-        if document["end_state"] != "running" or not _in_use(path):
+        if not is_being_written(path, document):
             size = sum(map(_size, _written(path)))
             yield Doomed(path, moment(document["started_utc"]), document.get("subject"), size)
 
@@ -117,11 +119,6 @@ def _written(session: Path) -> Iterator[Path]:
     if _is_folder(session / EXPORT):
         yield from filter(_is_file, sorted((session / EXPORT).iterdir()))
     yield from filter(_is_file, (session / name for name in _FILES))
-
-
-def _in_use(path: Path) -> bool:
-    newest = max((each.stat().st_mtime for each in _written(path)), default=0.0)
-    return time.time() - newest < _IN_USE_S
 
 
 def _is_file(path: Path) -> bool:

@@ -196,8 +196,10 @@ def read_session(path: Path) -> Session:
         raise SessionError(
             f"{path / SESSION_FILE} was not written by Glint: give a folder that --session wrote."
         )
-    if document["end_state"] == "running":
-        notes.append("The session is still running, or its program was killed.")
+    if is_being_written(path, document):
+        notes.append("The session is still running: read it again when it has ended.")
+    elif document["end_state"] == "running":
+        notes.append("The session's program was killed.")
     metrics: dict[str, Any] = {}
     if (path / "metrics.json").is_file():
         metrics = _document(path / "metrics.json")
@@ -215,12 +217,12 @@ def read_session(path: Path) -> Session:
     return Session(path, document, metrics, events, truth, edits, tuple(notes))
 
 
-def is_being_written(session: Session) -> bool:
-    """Whether a session runs: it has not ended, and its files are renewed."""
-    if session.end_state != "running":
+def is_being_written(path: Path, document: Mapping[str, Any]) -> bool:
+    """Whether the session of a folder runs: it has not ended, and its files are renewed."""
+    if document["end_state"] != "running":
         return False
-    files = (session.path / name for name in (SESSION_FILE, "metrics.json", "frames.csv"))
-    newest = max(file.stat().st_mtime for file in files if file.is_file())
+    files = (path / name for name in (SESSION_FILE, "metrics.json", "frames.csv"))
+    newest = max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
     return time.time() - newest < _IN_USE_S
 
 

@@ -99,7 +99,7 @@ def test_every_session_is_listed_and_what_is_broken_says_why(client, archive):
     killed = listed["archive/killed"]
     assert killed["state"] == "broken off"
     assert killed["lost"] is None
-    assert "its program was killed" in killed["reason"]
+    assert "program was killed" in killed["reason"]
     assert client.get(f"/api/sessions/{killed['key']}").json()["events"]
     os.utime(archive / "killed" / "frames.csv")
     assert rows(client)["archive/killed"]["state"] == "running"

@@ -163,12 +163,12 @@ def test_scrubbing_shows_the_picture_of_each_frame(page, archive):
 def test_events_are_corrected_and_corrections_taken_back(page, archive):
     open_session(page)
     found = (archive / "P07" / "events.jsonl").read_bytes()
-    page.keyboard.press("c")
+    page.keyboard.press("y")
     assert saved(page, archive, 1)["action"] == "confirm"
     page.keyboard.press("3")
     assert saved(page, archive, 2)["emotion"] == "surprise"
-    page.keyboard.press("k")
-    page.keyboard.press("x")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("n")
     assert saved(page, archive, 3)["action"] == "reject"
     page.keyboard.press("u")
     assert saved(page, archive, 4)["undoes"] == 3
@@ -204,7 +204,7 @@ def test_events_are_corrected_and_corrections_taken_back(page, archive):
     # One that was missed.
     page.keyboard.press("End")
     page.keyboard.press("Shift+ArrowLeft")
-    page.keyboard.press("n")
+    page.keyboard.press("i")
     page.keyboard.press("1")
     page.locator("#save").click()
     added = saved(page, archive, 10)
@@ -212,7 +212,7 @@ def test_events_are_corrected_and_corrections_taken_back(page, archive):
     page.fill("#note", "a twitch")
     page.press("#note", "Enter")
     assert saved(page, archive, 11)["note"] == "a twitch"
-    page.keyboard.press("n")
+    page.keyboard.press("i")
     page.keyboard.press("Escape")
 
     assert {line["who"] for line in edits(archive)} == {"Ada"}
@@ -225,7 +225,7 @@ def test_events_are_corrected_and_corrections_taken_back(page, archive):
 
 def test_nobody_corrects_without_a_name(page, archive):
     open_session(page, who="")
-    page.keyboard.press("c")
+    page.keyboard.press("y")
     page.locator(".toast.error", has_text="Say who reviews").wait_for()
     assert not (archive / "P07" / "annotations.jsonl").exists()
 
@@ -254,7 +254,7 @@ def test_a_session_is_set_beside_truth_and_an_annotators_file(page, archive, tmp
     # A correction changes the comparison at once.
     page.locator("#events tbody tr").last.click()
     page.locator("#title").click()
-    page.keyboard.press("x")
+    page.keyboard.press("n")
     page.wait_for_function(FALSE_ALARMS, arg=str(len(events) - 2))
     page.click("#drop")
     assert page.locator("#timeline [data-lane=Reference]").count() == 0

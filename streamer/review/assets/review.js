@@ -629,7 +629,7 @@
       return line;
     }));
     if (!session.events.length) {
-      $("events").tBodies[0].append(make("tr", {}, make("td", { colSpan: 7, class: "soft" }, "No event was found. N adds one that was missed.")));
+      $("events").tBodies[0].append(make("tr", {}, make("td", { colSpan: 7, class: "soft" }, "No event was found. I adds one that was missed.")));
     }
     const selected = $("events").querySelector("[aria-selected=true]");
     if (selected) {
@@ -1010,7 +1010,7 @@
     const parts = [];
     if (job.state === "running") {
       const share = job.total ? `${Math.floor((100 * job.frames) / job.total)} %` : "";
-      parts.push(make("p", {}, `Analysing into ${job.name}: ${job.frames} of ${job.total} frames ${share}`), make("progress", { max: job.total, value: job.frames }),
+      parts.push(make("p", {}, job.frames ? `Analysing into ${job.name}: ${job.frames} of ${job.total} frames, ${share}` : `Loading the engines for ${job.name}.`), make("progress", { max: job.total, value: job.frames }),
         make("button", { type: "button", onclick: attempt(async () => { await ask("api/job", { method: "DELETE" }); }) }, "Stop"));
     } else if (job.state === "failed") {
       parts.push(make("p", { class: "bad" }, `${job.name}: ${job.reason}`));
@@ -1093,10 +1093,10 @@
   for (const button of document.querySelectorAll("[data-do]")) button.onclick = (event) => actions[button.dataset.do](event.shiftKey);
 
   const keys = {
-    " ": actions.play, arrowleft: actions.back, arrowright: actions.forward, j: actions.previous, k: actions.next,
+    " ": actions.play, arrowleft: actions.back, arrowright: actions.forward, arrowup: actions.previous, arrowdown: actions.next, j: actions.previous, k: actions.next,
     o: (shift) => point("onset", shift), a: (shift) => point("apex", shift), f: (shift) => point("offset", shift),
-    c: actions.confirm, x: actions.reject, n: actions.add, enter: actions.save, escape: actions.cancel, z: actions.fit,
-    u: (shift) => (shift ? redo() : undo()), m: () => $("note").focus(), "+": () => zoom(1 / 1.6), "=": () => zoom(1 / 1.6), "-": () => zoom(1.6),
+    y: actions.confirm, n: actions.reject, i: actions.add, enter: actions.save, escape: actions.cancel, z: actions.fit,
+    u: (shift) => (shift ? redo() : undo()), t: () => $("note").focus(), "+": () => zoom(1 / 1.6), "=": () => zoom(1 / 1.6), "-": () => zoom(1.6),
     0: () => timeline.show(begin(), end()), ",": () => faster(-1), ".": () => faster(1),
     l: () => $("loop").click(), b: () => $("blank").click(),
     home: () => seek(0), end: () => seek(desk.frames.count - 1),
