@@ -430,11 +430,7 @@ class Pipeline:
     def _announce(self, event: Event, asked: dict[int, Future[Recognition] | None]) -> None:
         """Pass an event on; recognition starts when it is confirmed and is due when it closes."""
         if event.state is EventState.CONFIRMED and self._recognition is not None:
-            assert self._info is not None
-            clip = cut_clip(self._to_analyse, event)
-            asked[event.id] = (
-                None if clip is None else self._recognition.submit(clip, wait=not self._info.live)
-            )
+            asked[event.id] = self._recognise(event, self._recognition)
         pending = None
         if event.state in (EventState.CLOSED, EventState.WITHDRAWN):
             pending = asked.pop(event.id, None)
@@ -445,6 +441,22 @@ class Pipeline:
             ):
                 event = replace(event, quality=(*event.quality, "not_recognized"))
         self._tell(_Message(event=event, recognition=pending))
+
+    def _recognise(
+        self, event: Event, recognition: RecognitionThread
+    ) -> Future[Recognition] | None:
+        """Hand over the faces of a confirmed event; None when they are gone, or too many wait."""
+        assert self._info is not None
+        confirmed = time.perf_counter()
+        clip = cut_clip(self._to_analyse, event)
+        if clip is None:
+            return None
+        pending = recognition.submit(clip, wait=not self._info.live)
+        if pending is not None:
+            clock = self._clocks.stage("confirmed_to_emotion")
+            # Called by the thread that recognises, which is the only one that writes to the clock.
+            pending.add_done_callback(lambda _: clock.record(time.perf_counter() - confirmed))
+        return pending
 
     def _tell(self, message: _Message) -> None:
         """Queue for the sinks: a file waits, a live source drops the record and counts it."""
