@@ -258,7 +258,8 @@ class ReviewDesk:
             UserError: A file cannot be read or written.
         """
         session = self.library.read(key)
-        save(session.path / REPORT_FILE, report(session, faces=faces))
+        pictures = self.library.pictures_of(session)
+        save(session.path / REPORT_FILE, report(session, faces=faces, recording=pictures))
 
     def close(self) -> None:
         """End the re-run and close the pictures; may be called more than once."""

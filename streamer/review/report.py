@@ -16,13 +16,24 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from engines.evaluation.spotting import Interval, Tally, interval_of_event
-from engines.events import EventKind
+from engines.events import Event, EventKind
 from streamer.dashboard.timeline import colour_of
 from streamer.errors import SessionError
 from streamer.review.annotations import ReviewedEvent
 from streamer.review.comparison import Comparison, Pairing, compare
 from streamer.review.session_reader import Frames, Session, detected_kinds, read_frames
-from streamer.review.timeline import AXIS, COLUMNS, LANE, LEFT, SCORE, WIDTH, strips
+from streamer.review.timeline import (
+    AXIS,
+    COLUMNS,
+    LANE,
+    LEFT,
+    PLOT_HEIGHT,
+    PLOT_WIDTH,
+    SCORE,
+    WIDTH,
+    event_plot,
+    strips,
+)
 from streamer.version import VERSION
 
 REPORT_FILE = "report.html"
@@ -42,7 +53,13 @@ _END_WORDS: Mapping[str, Figure] = {
 }
 
 
-def report(session: Session, truth: Path | None = None, *, faces: bool = False) -> str:
+def report(
+    session: Session,
+    truth: Path | None = None,
+    *,
+    faces: bool = False,
+    recording: Path | None = None,
+) -> str:
     """Return the report of a session as HTML.
 
     Args:
@@ -50,6 +67,7 @@ def report(session: Session, truth: Path | None = None, *, faces: bool = False) 
         truth: An annotator's file to compare with; None takes the session's own truth if it has
             one.
         faces: Show the face at onset and apex of every event; for recorded sessions only.
+        recording: Folder with the pictures that were analysed; None takes the session's own.
 
     Raises:
         UserError: A file cannot be read, or there is no recording to take pictures from.
@@ -71,8 +89,10 @@ def report(session: Session, truth: Path | None = None, *, faces: bool = False) 
         review=session.review_summary(),
         strips=strips(frames, events, comparison),
         size={"left": LEFT, "width": WIDTH, "lane": LANE, "score": SCORE, "axis": AXIS},
+        plot={"width": PLOT_WIDTH, "height": PLOT_HEIGHT},
         events=[_event(each) for each in events],
-        pictures=_pictures(session) if faces else None,
+        cards=list(_cards(session, frames, faces, recording or session.recording)),
+        faces=faces,
         comparison=None if comparison is None else _comparison(comparison),
         configuration=json.dumps(session.document.get("configuration"), indent=2),
     )
@@ -249,26 +269,23 @@ def _said(reviewed: ReviewedEvent) -> Iterator[str]:
         yield "added by a reviewer"
     if reviewed.moved and reviewed.found is not None:
         found = reviewed.found
-        yield f"times by a reviewer; found at {found.onset_s:.3f}, {found.apex_s:.3f} s"
+        yield f"moved; found at {found.onset_s:.3f} s"
     if reviewed.verdict is not None:
         yield reviewed.verdict
 
 
-def _pictures(session: Session) -> list[dict[str, Any]]:
-    """The faces at onset and apex of every event that was not rejected."""
-    if session.recording is None:
-        raise SessionError(
-            f"{session.path} holds no recording to take faces from: leave --faces away, or record "
-            "with --record."
-        )
-    from streamer.review.pictures import faces  # noqa: PLC0415 - MediaPipe takes seconds
-
-    events = [each.event for each in session.kept()]
-    cut = faces(session.recording, [f for e in events for f in (e.onset_frame, e.apex_frame)])
-    return [
-        {
+def _cards(
+    session: Session, frames: Frames, faces: bool, recording: Path | None
+) -> Iterator[dict[str, Any]]:
+    """The course of every event that was not rejected, with the faces at onset and apex."""
+    kept = session.kept()
+    cut = _faces(session.path, recording, [each.event for each in kept]) if faces else {}
+    for reviewed in kept:
+        event = reviewed.event
+        yield {
             "id": event.id,
             "what": f"{event.kind.value if event.kind else ''}, {event.emotion or _DASH}",
+            "plot": event_plot(frames, reviewed),
             "faces": [
                 (name, f"{time_s:.3f}", _data_uri(cut.get(frame)))
                 for name, time_s, frame in (
@@ -277,8 +294,18 @@ def _pictures(session: Session) -> list[dict[str, Any]]:
                 )
             ],
         }
-        for event in events
-    ]
+
+
+def _faces(session: Path, recording: Path | None, events: Sequence[Event]) -> Mapping[int, bytes]:
+    """Frame to its face, for onset and apex of events."""
+    if recording is None:
+        raise SessionError(
+            f"{session} holds no recording to take faces from: leave --faces away, or record "
+            "with --record."
+        )
+    from streamer.review.pictures import faces  # noqa: PLC0415 - MediaPipe takes seconds
+
+    return faces(recording, [f for e in events for f in (e.onset_frame, e.apex_frame)])
 
 
 def _data_uri(jpeg: bytes | None) -> str | None:

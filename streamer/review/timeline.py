@@ -22,6 +22,10 @@ COLUMNS = ("frame", "timestamp", "success", "score", "threshold")
 LEFT, WIDTH, LANE, SCORE, AXIS = 62, 938, 16, 110, 18
 """Widths and heights in user units: names, plot, one lane of spans, the score, the times."""
 
+PLOT_WIDTH, PLOT_HEIGHT = 300, 84
+"""Size of an event's own plot in user units."""
+
+_AROUND_S = 0.3  # shown before and after an event
 _LENGTHS_S = (5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 _MAX_STRIPS = 60
 _READABLE_S = 30
@@ -42,11 +46,13 @@ class _Strip:
     begin_s: float
     length_s: float
     gap_s: float
+    left: float = LEFT
+    width: float = WIDTH
 
     def x(self, time_s: float) -> float:
         """Place of a time, inside the plot."""
         share = (time_s - self.begin_s) / self.length_s
-        return LEFT + WIDTH * min(max(share, 0.0), 1.0)
+        return self.left + self.width * min(max(share, 0.0), 1.0)
 
     def holds(self, onset_s: float, offset_s: float) -> bool:
         """Whether any of a span is in it."""
@@ -56,7 +62,7 @@ class _Strip:
         """Place and width of a span."""
         left = self.x(onset_s)
         width = max(self.x(offset_s) - left, _MIN_WIDTH)
-        return {"x": round(min(left, LEFT + WIDTH - width), 1), "width": round(width, 1)}
+        return {"x": round(min(left, self.left + self.width - width), 1), "width": round(width, 1)}
 
 
 def strips(
@@ -84,9 +90,48 @@ def strips(
     measured = frames["success"] > 0
     finite = frames["score"][measured & np.isfinite(frames["score"])]
     top = round_up(float(max(finite.max(initial=0), np.nanmax(frames["threshold"], initial=0))))
-    gap_s = max(_GAP_S, _GAP_FRAMES * float(np.median(np.diff(times)))) if len(times) > 1 else 0.0
+    gap_s = _gap_s(times)
     every = [_Strip(n * length_s, length_s, gap_s) for n in range(int(end_s // length_s) + 1)]
     return [_drawn(strip, frames, measured, top, events, comparison) for strip in every]
+
+
+def event_plot(frames: Frames, reviewed: ReviewedEvent) -> dict[str, Any]:
+    """Return the score around an event, what reviewers made of it included.
+
+    Args:
+        frames: `COLUMNS` of the session's frames.
+        reviewed: The event.
+    """
+    event = reviewed.event
+    offset_s = event.onset_s if event.offset_s is None else event.offset_s
+    around_s = max(_AROUND_S, (offset_s - event.onset_s) / 2)
+    strip = _Strip(
+        begin_s=event.onset_s - around_s,
+        length_s=offset_s - event.onset_s + 2 * around_s,
+        gap_s=_gap_s(frames["timestamp"]),
+        left=0,
+        width=PLOT_WIDTH,
+    )
+    times = frames["timestamp"]
+    inside = slice(*np.searchsorted(times, (strip.begin_s, strip.begin_s + strip.length_s)))
+    measured = (frames["success"] > 0)[inside]
+    curves = {name: frames[name][inside] for name in ("score", "threshold")}
+    highest = max(float(np.nanmax(values[measured], initial=0)) for values in curves.values())
+    top = round_up(highest)
+    runs = list(_runs(strip, times[inside], measured))
+    return {
+        "top": f"{top:g}",
+        "colour": colour_of(event.emotion),
+        **strip.box(event.onset_s, offset_s),
+        "apex": round(strip.x(event.apex_s), 1),
+        "length": f"{1000 * strip.length_s:.0f} ms",
+        **{
+            name: "".join(
+                _path(strip, times[inside][run], values[run], top, 0, PLOT_HEIGHT) for run in runs
+            )
+            for name, values in curves.items()
+        },
+    }
 
 
 def _drawn(
@@ -192,12 +237,26 @@ def _runs(
         yield from np.split(at, np.flatnonzero(np.diff(times[at]) > strip.gap_s) + 1)
 
 
-def _path(strip: _Strip, times: FloatArray, values: FloatArray, top: float, y: float) -> str:
+def _gap_s(times: FloatArray) -> float:
+    """Longest time between two frames that a line joins."""
+    if len(times) < 2:
+        return 0.0
+    return max(_GAP_S, _GAP_FRAMES * float(np.median(np.diff(times))))
+
+
+def _path(
+    strip: _Strip,
+    times: FloatArray,
+    values: FloatArray,
+    top: float,
+    y: float,
+    height: float = SCORE,
+) -> str:
     """A line, of each user unit the highest point."""
-    x = np.round(LEFT + WIDTH * (times - strip.begin_s) / strip.length_s, 1)
+    x = np.round(strip.left + strip.width * (times - strip.begin_s) / strip.length_s, 1)
     starts = np.flatnonzero(np.diff(np.floor(x), prepend=-1.0))
     highest = np.maximum.reduceat(np.nan_to_num(values, nan=0.0), starts)
-    down = np.clip(y + SCORE * (1 - highest / top), y, y + SCORE)
+    down = np.clip(y + height * (1 - highest / top), y, y + height)
     points = (f"{a:g} {b:.1f}" for a, b in zip(x[starts].tolist(), down.tolist(), strict=True))
     return "M" + "L".join(points)
 
