@@ -394,7 +394,17 @@ class BrowserSource(LiveSource):
             )
         grabber = BrowserGrabber(self._camera, wish)
         # Nothing need come: the browser releases the frames when its user is ready.
-        return Connection(grabber, wish.width, wish.height, wish.fps, triggered=True)
+        return Connection(
+            grabber,
+            wish.width,
+            wish.height,
+            wish.fps,
+            notes=(
+                "A browser's camera films 30 to 60 frames a second, fewer in poor light: at 30, a "
+                "micro-expression of 0.1 s is three pictures.",
+            ),
+            triggered=True,
+        )
 
     def _no_picture(self) -> str:
         return "No browser sends pictures: open the dashboard's page /camera and press its button."

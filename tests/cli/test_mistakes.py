@@ -166,7 +166,7 @@ def test_faces_are_not_shown_to_the_network_without_a_login(run, monkeypatch, lo
 
 
 def test_a_fault_is_short_and_tells_how_to_see_more(run, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("the flow capacitor is empty")
 
     monkeypatch.setattr(streamer.session, "build_pipeline", fail)
@@ -180,7 +180,7 @@ def test_a_fault_is_short_and_tells_how_to_see_more(run, monkeypatch):
 
 
 def test_a_library_that_cannot_be_loaded_is_named(run, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise ImportError("libGL.so.1: cannot open shared object file")
 
     monkeypatch.setattr(streamer.session, "build_pipeline", fail)

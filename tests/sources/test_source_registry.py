@@ -92,9 +92,7 @@ def test_absurd_options_are_refused(options: SourceOptions) -> None:
 
 
 def test_unknown_kind_names_the_known_ones() -> None:
-    with pytest.raises(
-        SourceError, match="demo, camera, basler, aravis, gentl, stream, recording, folder, video"
-    ):
+    with pytest.raises(SourceError, match=r"demo, browser, camera, .*, recording, folder, video"):
         source_factory("webcam")
 
 
