@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -237,19 +238,24 @@ def read_frames(session: Path, columns: Iterable[str] | None = None) -> Frames:
         SessionError: It is missing, lacks a column, or a row makes no sense.
     """
     path = session / "frames.csv"
+    values: npt.NDArray[np.float64] | None = None
     try:
-        lines, torn = whole_lines(path)
-        names = tuple(lines[0].split(",")) if lines else ()
-        wanted = names if columns is None else tuple(columns)
-        places = [names.index(name) for name in wanted]
-        # NumPy reads numbers at the speed of the disk, but takes no empty cells.
-        rows = (_filled(line) for line in lines[1:])
-        values = np.loadtxt(rows, delimiter=",", usecols=places, ndmin=2) if lines[1:] else None
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = _WholeLines(file)
+            header = next(lines, None)
+            names = () if header is None else tuple(header.split(","))
+            wanted = names if columns is None else tuple(columns)
+            places = [names.index(name) for name in wanted]
+            first = next(lines, None)
+            if first is not None:
+                # NumPy reads numbers at the speed of the disk, but takes no empty cells.
+                rows = map(_filled, chain([first], lines))
+                values = np.loadtxt(rows, delimiter=",", usecols=places, ndmin=2)
     except (OSError, ValueError) as error:
         raise SessionError(
             f"{path} cannot be read ({error}): copy the session again from where it was recorded."
         ) from error
-    return Frames(wanted, np.empty((0, len(wanted))) if values is None else values, torn)
+    return Frames(wanted, np.empty((0, len(wanted))) if values is None else values, lines.torn)
 
 
 def last_time_s(session: Path) -> float:
@@ -267,6 +273,24 @@ def detected_kinds(events: Iterable[ReviewedEvent]) -> dict[EventKind, int]:
     """Number of events of each kind."""
     kinds = [each.event.kind for each in events]
     return {kind: kinds.count(kind) for kind in EventKind}
+
+
+class _WholeLines:
+    """Lines of a file that may break off, one by one: an hour of frames is no small text."""
+
+    def __init__(self, file: Iterable[str]) -> None:
+        self._lines = iter(file)
+        self.torn = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        if not line.endswith("\n"):
+            self.torn = True
+            raise StopIteration
+        return line[:-1]
 
 
 def _is_glints(document: Any) -> bool:
