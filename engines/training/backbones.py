@@ -36,6 +36,7 @@ from engines.features.grid import CHUNK_TICKS
 from engines.features.views import APPEARANCE, FLOW, UNIT_REGION_IOD
 from engines.motion.canonical import REGION_NAMES
 from engines.training.clips import ClipSource
+from engines.training.half_weights import store_half
 from engines.training.networks import i3d, light
 from engines.training.networks.two_stream import Foretelling, TwoStream
 from engines.training.onnx_export import write_graph
@@ -50,7 +51,7 @@ _RUN_TICKS = 2 * CHUNK_TICKS
 TARGETS = _MOVED * (_RUN_TICKS - 1)
 """Values that are told of a chunk: motion of regions and eyes since its first picture."""
 
-EVERY_TICKS = 6
+EVERY_TICKS = 8
 """Chunks of an epoch begin so many ticks apart; where the first begins is drawn anew."""
 
 BATCH = 64
@@ -80,7 +81,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
         "light": Backbone(
             light.light,
             (light.FEATURES,) * 2,
-            5,
+            4,
             "(2+1)-D convolutions after Tran et al. (CVPR 2018)",
         ),
         "i3d": Backbone(
@@ -270,6 +271,7 @@ def ship(name: str, trained: Trained, training: dict[str, Any], folder: Path) ->
     shapes = {stream: (CHUNK_TICKS, *shape) for stream, shape in VIEWS[name].shapes.items()}
     golden = {stream: rng.random((2, *shape), np.float32) for stream, shape in shapes.items()}
     write_graph(trained.network, golden, tuple(OUTPUTS.values()), model)
+    store_half(model)
     sizes = dict(zip((APPEARANCE, FLOW), BACKBONES[name].sizes, strict=True))
     manifest = FeaturesManifest(
         name=name,

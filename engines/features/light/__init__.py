@@ -1,0 +1,1 @@
+"""The light backbone of clip features: its network, manifest and model card."""
