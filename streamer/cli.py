@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.events import EventKind
 from engines.runtime.registry import BACKENDS
-from streamer.calibrated import use_calibration
 from streamer.config import GlintConfig, read_toml
+from streamer.consent import Consent
 from streamer.errors import ConfigError
 from streamer.process import MISTAKE, CommandParser, run_command
 from streamer.review.cli import COMMANDS
@@ -31,7 +30,12 @@ if TYPE_CHECKING:
     from streamer.sources.browser import BrowserCamera
 
 _POLL_S = 0.2  # Windows delivers Ctrl-C only between two waits
-_DEMO_SHOW_S = 600.0  # long enough to look around on the dashboard
+DEMO_SHOW_S = 600.0  # long enough to look around on the dashboard
+
+_UNSTORED = (
+    "Nothing is stored before the subject's consent is confirmed: do so on the page, under Setup, "
+    "or start with --consent NAME."
+)
 
 _DESCRIPTION = """\
 Glint finds micro-expressions, facial movements of 0.04 to 0.5 s, while they happen.
@@ -205,6 +209,13 @@ def _parser() -> argparse.ArgumentParser:
         "run_live.py purge --subject ID deletes the sessions that bear it",
     )
     output.add_argument(
+        "--consent",
+        metavar="NAME",
+        help="who confirms that the subject has consented (the experimenter); it is stored with "
+        "the time and the version of the text. The dashboard stores nothing of a person before "
+        "somebody has confirmed, here or on the page",
+    )
+    output.add_argument(
         "--record",
         action="store_true",
         default=None,
@@ -298,12 +309,13 @@ def configuration(options: argparse.Namespace, number: int = 0) -> GlintConfig:
         "backend": options.backend,
         "calibration": options.calibration,
         "subject": options.subject,
+        "consent": options.consent and Consent.now(options.consent, tree.get("consent_form")),
         "recording": {"enabled": options.record},
         "outputs": {"lsl": options.lsl, "json_lines": options.json_lines},
     }
     merged = _overlay(tree, given)
     if not options.headless and merged["source"].get("spec") == "demo":
-        merged["source"].setdefault("duration_s", _DEMO_SHOW_S)
+        merged["source"].setdefault("duration_s", DEMO_SHOW_S)
     return GlintConfig.from_tree(merged)
 
 
@@ -384,18 +396,17 @@ def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -
     check_bind(dashboard.host, login)
 
     from streamer.dashboard.app import DashboardServer  # noqa: PLC0415
+    from streamer.dashboard.desk import SessionDesk  # noqa: PLC0415
     from streamer.dashboard.event_socket import EventSocket  # noqa: PLC0415
     from streamer.dashboard.live_session import LiveSession  # noqa: PLC0415
     from streamer.dashboard.sink import DashboardSink  # noqa: PLC0415
     from streamer.sources.browser import BrowserCamera  # noqa: PLC0415
 
-    folders = _folders(folder)
     view, events, browser = DashboardSink(), EventSocket(), BrowserCamera()
-    session = LiveSession(
-        lambda sinks: _pipeline(config, sinks, next(folders), browser),
-        [view, events],
-        use_calibration(config)[0].flow_spotter.threshold_factor,
+    desk = SessionDesk(
+        config, folder, lambda chosen, sinks, place: _pipeline(chosen, sinks, place, browser)
     )
+    session = LiveSession(desk.build, [view, events], desk.threshold_factor)
     server = DashboardServer(
         session,
         view,
@@ -404,6 +415,7 @@ def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -
         auth=login,
         events=events,
         browser=browser,
+        desk=desk,
     )
     try:
         with suppress(KeyboardInterrupt):
@@ -417,6 +429,8 @@ def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -
             )
             if session.session_info is not None:
                 _tell(session.session_info.source.notes)
+            if desk.can_store and not desk.store:
+                _tell([_UNSTORED])
             while True:
                 time.sleep(_POLL_S)
     finally:
@@ -452,13 +466,6 @@ def _outputs(config: GlintConfig) -> Iterator[Sink]:
         from streamer.sinks.json_lines import JsonLinesSink  # noqa: PLC0415
 
         yield JsonLinesSink(sys.stdout)
-
-
-def _folders(first: Path | None) -> Iterator[Path | None]:
-    """Folders of the sessions that the dashboard starts one after the other."""
-    yield first
-    for number in count(2):
-        yield None if first is None else first.with_name(f"{first.name}-{number}")
 
 
 def _tell(notes: Iterable[str]) -> None:

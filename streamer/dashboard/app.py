@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from fastapi import FastAPI, WebSocket
-from fastapi.responses import StreamingResponse
 
 from streamer.dashboard.access import AccessGuard, Credentials, check_bind
 from streamer.dashboard.control import SessionControl
+from streamer.dashboard.desk import SessionDesk
 from streamer.dashboard.event_socket import EventSocket
-from streamer.dashboard.live_picture import LivePicture
-from streamer.dashboard.mjpeg import MEDIA_TYPE, MjpegBroadcaster
+from streamer.dashboard.picture_streams import PictureStreams
+from streamer.dashboard.routes import STREAM_PATH, add_routes
 from streamer.dashboard.server import WebServer
 from streamer.dashboard.sink import DashboardSink
 from streamer.dashboard.webcam import add_camera_page
 from streamer.sources.browser import BrowserCamera
 
-STREAM_PATH = "/stream.mjpg"
 EVENTS_PATH = "/events"
 
 
@@ -25,9 +25,10 @@ def create_app(
     control: SessionControl,
     sink: DashboardSink,
     auth: Credentials | None = None,
-    refresh_s: float = 0.5,
+    *,
     events: EventSocket | None = None,
     browser: BrowserCamera | None = None,
+    desk: SessionDesk[Any] | None = None,
 ) -> FastAPI:
     """Build the application: the page at `/`, the picture at `/stream.mjpg`, events at `/events`.
 
@@ -38,9 +39,9 @@ def create_app(
         control: Starts, stops and describes the session.
         sink: The sink that is told of every frame and event of that session.
         auth: User and password that every route asks for; None serves this machine only.
-        refresh_s: Interval of the page's figures, in seconds.
         events: The sink whose events are sent over the WebSocket; None offers none.
         browser: Where a visitor's browser delivers its pictures; None offers no page for it.
+        desk: Takes the operator's choices for the next session; None offers none.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     import gradio as gr  # noqa: PLC0415 - seconds to import, and only now kept offline
@@ -48,14 +49,9 @@ def create_app(
     from streamer.dashboard.page import build_page, page_options  # noqa: PLC0415
 
     app = FastAPI(title="Glint", docs_url=None, redoc_url=None, openapi_url=None)
-    broadcaster = MjpegBroadcaster(lambda: LivePicture(control, sink))
-    app.state.broadcaster = broadcaster
-
-    @app.get(STREAM_PATH)
-    async def stream() -> StreamingResponse:
-        return StreamingResponse(
-            broadcaster.stream(), media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"}
-        )
+    streams = app.state.broadcaster = PictureStreams(control, sink)
+    sink.apexes.take_from(control.frame_image)
+    add_routes(app, control, sink, streams)
 
     if events is not None:
 
@@ -66,7 +62,7 @@ def create_app(
     if browser is not None:
         add_camera_page(app, browser)
 
-    page = build_page(control, sink, STREAM_PATH, refresh_s)
+    page = build_page(control, desk, STREAM_PATH)
     gr.mount_gradio_app(app, page, path="/", **page_options())
     app.add_middleware(AccessGuard, auth=auth)
     return app
@@ -81,9 +77,9 @@ class DashboardServer:
         host: Address to bind; any but this machine's own needs `auth`.
         port: Port; 0 takes a free one.
         auth: User and password.
-        refresh_s: Interval of the page's figures, in seconds.
         events: The sink whose events are sent over the WebSocket; None offers none.
         browser: Where a visitor's browser delivers its pictures; None offers no page for it.
+        desk: Takes the operator's choices for the next session; None offers none.
     """
 
     def __init__(
@@ -94,16 +90,14 @@ class DashboardServer:
         host: str = "127.0.0.1",
         port: int = 7860,
         auth: Credentials | None = None,
-        refresh_s: float = 0.5,
         events: EventSocket | None = None,
         browser: BrowserCamera | None = None,
+        desk: SessionDesk[Any] | None = None,
     ) -> None:
         check_bind(host, auth)
         self._control, self._sink = control, sink
         self._auth = auth
-        self._refresh_s = refresh_s
-        self._events = events
-        self._browser = browser
+        self._events, self._browser, self._desk = events, browser, desk
         self._app: FastAPI | None = None
         self._server = WebServer(self._build, host, port, "dashboard")
 
@@ -132,6 +126,11 @@ class DashboardServer:
 
     def _build(self) -> FastAPI:
         self._app = create_app(
-            self._control, self._sink, self._auth, self._refresh_s, self._events, self._browser
+            self._control,
+            self._sink,
+            self._auth,
+            events=self._events,
+            browser=self._browser,
+            desk=self._desk,
         )
         return self._app

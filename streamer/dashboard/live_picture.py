@@ -22,6 +22,7 @@ class LivePicture:
     Args:
         control: Holds the pictures.
         sink: Holds what was measured in them.
+        layers: What to draw over it.
         clock: Seconds, steadily growing.
     """
 
@@ -29,10 +30,12 @@ class LivePicture:
         self,
         control: SessionControl,
         sink: DashboardSink,
+        layers: overlay.Layers | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control = control
         self._sink = sink
+        self._layers = layers
         self._clock = clock
         self._shown: tuple[SessionInfo, int] | str | None = None
         self._picture: Image | None = None
@@ -46,6 +49,8 @@ class LivePicture:
 
     def __call__(self) -> Image | None:
         """Return a new (h, w, 3) BGR picture; None when the last one still holds."""
+        if self._sink.hidden:
+            return self._slate("Picture hidden")
         if not self._control.running:
             return self._slate("No session is running")
         snapshot = self._sink.snapshot()
@@ -59,7 +64,9 @@ class LivePicture:
             return self._darkened()
         self._shown, self._old_at = (session, record.index), self._clock() + STALE_S
         self._captured_s = record.host_s
-        self._picture = overlay.draw(image, record, session.region_names, snapshot.events)
+        self._picture = overlay.draw(
+            image, record, session.region_names, snapshot.events, layers=self._layers
+        )
         return self._picture
 
     def _shows(self, session: SessionInfo, index: int) -> bool:

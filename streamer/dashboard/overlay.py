@@ -1,13 +1,14 @@
 """What is drawn onto the live picture: the face, its motion, and the event in course.
 
-Everything is drawn onto the very frame that it was measured in.
+Everything is drawn onto the very frame that it was measured in, as far as a viewer wants it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
 
 import cv2
 import numpy as np
@@ -45,6 +46,12 @@ _ANCHORS: dict[str, tuple[int, ...]] = {
 _ROWS = {landmark: row for row, landmark in enumerate(OUTLINE)}
 _SHORTEST = 0.004  # inter-ocular distances; below this an arrow would show noise
 
+_HOTTEST = 0.05  # inter-ocular distances; the motion that is drawn hottest
+_HEAT_SHRINK = 4
+_REACH = 0.16  # radius of a region's heat, in distances of the outer eye corners
+
+MotionLayer = Literal["off", "arrows", "heat"]
+
 _Colour = tuple[int, int, int]  # BGR
 _FACE: _Colour = (235, 206, 135)
 _MOTION: _Colour = (80, 220, 255)
@@ -54,12 +61,41 @@ _FONT = cv2.FONT_HERSHEY_DUPLEX
 _SUBPIXEL_BITS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What a viewer wants to see over the picture.
+
+    Attributes:
+        box: The corners of the face box.
+        landmarks: The tracked landmarks.
+        motion: The regions' motion.
+    """
+
+    box: bool = True
+    landmarks: bool = True
+    motion: MotionLayer = "arrows"
+
+    @classmethod
+    def parse(cls, text: str | None) -> Layers:
+        """Return the layers that a comma-separated list names; others are passed over.
+
+        Args:
+            text: Such as `box,landmarks,heat`; empty for none, None for the default ones.
+        """
+        if text is None:
+            return cls()
+        named = set(text.split(","))
+        motion = next((name for name in get_args(MotionLayer) if name in named), "off")
+        return cls("box" in named, "landmarks" in named, cast(MotionLayer, motion))
+
+
 def draw(
     image: Image,
     record: FrameRecord,
     region_names: Sequence[str],
     events: Sequence[Event],
     max_width: int = 960,
+    layers: Layers | None = None,
 ) -> Image:
     """Return the picture of a frame with what was measured in it.
 
@@ -69,23 +105,28 @@ def draw(
         region_names: Names of the rows of `record.motion`.
         events: Detections, newest first.
         max_width: Wider pictures are scaled down to it.
+        layers: What to draw; None for the default.
 
     Returns:
         (h, w, 3) uint8 BGR.
     """
+    layers = layers or Layers()
     scale = min(1.0, max_width / image.shape[1])
     canvas: Any = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     if scale < 1.0:
         canvas = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     elif canvas is image:
         canvas = image.copy()
-    if record.box is not None:
+    if record.box is not None and layers.box:
         _brackets(canvas, np.array(record.box, np.float64) * scale)
     if record.landmarks is not None and len(record.landmarks) == len(OUTLINE):
         points = record.landmarks * np.float32(scale)
-        for x, y in points:
-            cv2.circle(canvas, _fixed(x, y), 12, _FACE, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-        if record.success:
+        if record.success and layers.motion == "heat":
+            _heat(canvas, points, record.motion, region_names)
+        if layers.landmarks:
+            for x, y in points:
+                cv2.circle(canvas, _fixed(x, y), 12, _FACE, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+        if record.success and layers.motion == "arrows":
             _arrows(canvas, points, record.motion, region_names)
     label = event_label(events, record.time_s)
     if label:
@@ -155,6 +196,39 @@ def _arrows(
         cv2.arrowedLine(
             canvas, _fixed(*start), _fixed(*end), _MOTION, 2, cv2.LINE_AA, _SUBPIXEL_BITS, 0.3
         )
+
+
+def _heat(
+    canvas: Image,
+    points: npt.NDArray[np.float32],
+    motion: npt.NDArray[np.float32],
+    region_names: Sequence[str],
+) -> None:
+    """Shade each region by how far it has moved."""
+    across = float(np.hypot(*(points[_ROWS[LEFT_EYE_OUTER]] - points[_ROWS[RIGHT_EYE_OUTER]])))
+    radius = max(round(_REACH * across), _HEAT_SHRINK)
+    left, top = np.maximum(points.min(axis=0).astype(int) - 2 * radius, 0)
+    right, bottom = np.maximum(points.max(axis=0).astype(int) + 2 * radius, 0)
+    face = canvas[top:bottom, left:right]
+    if not face.size:
+        return
+    height, width = face.shape[:2]
+    heat = np.zeros((height // _HEAT_SHRINK + 1, width // _HEAT_SHRINK + 1), np.uint8)
+    for name, moved in zip(region_names, motion, strict=False):
+        anchors = _ANCHORS.get(name)
+        distance = math.hypot(*moved)
+        if anchors is None or not distance >= _SHORTEST:
+            continue
+        x, y = (points[[_ROWS[row] for row in anchors]].mean(axis=0) - (left, top)) / _HEAT_SHRINK
+        level = round(255 * min(distance / _HOTTEST, 1.0))
+        spot = np.zeros_like(heat)
+        cv2.circle(spot, (round(float(x)), round(float(y))), radius // _HEAT_SHRINK, (level,), -1)
+        np.maximum(heat, spot, out=heat)
+    soft = cv2.blur(cv2.blur(heat, (9, 9)), (9, 9))
+    large = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
+    share = (large.astype(np.float32) * (0.75 / 255.0))[..., np.newaxis]
+    colours = cv2.applyColorMap(large, cv2.COLORMAP_INFERNO)
+    face[:] = (face * (1 - share) + colours * share).astype(np.uint8)
 
 
 def _brackets(canvas: Image, box: npt.NDArray[np.float64]) -> None:

@@ -1,108 +1,78 @@
-"""The page: live picture, controls and figures, timeline, detections."""
+"""The page: Gradio holds the controls, the script `live.js` fills everything that moves."""
 
 from __future__ import annotations
 
 import contextlib
+import html
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
+from engines.recognition.registry import RECOGNIZERS
+from engines.spotting.registry import SPOTTERS
+from streamer.consent import VERSION, consent_text
 from streamer.dashboard.control import SessionControl
-from streamer.dashboard.sink import DashboardSink
-from streamer.dashboard.views import Views, asset
+from streamer.dashboard.desk import NO_RECOGNIZER, Choices, SessionDesk
+from streamer.dashboard.views import asset
+from streamer.errors import UserError
 
 _FONTS = ("system-ui", "sans-serif")  # of the viewer's system: nothing is fetched
 _FACTOR_RANGE = (1.0, 20.0)
+_BUDGETS = tuple((f"{rate:g} a minute", rate) for rate in (0.2, 0.5, 1.0, 2.0, 5.0))
+
+# `queue=False`: one short request, which waits for no other and leaves nothing behind.
+_QUIET: dict[str, Any] = {
+    "show_progress": "hidden",
+    "queue": False,
+    "api_visibility": "private",
+}
 
 
 def build_page(
-    control: SessionControl, sink: DashboardSink, stream_path: str, refresh_s: float
+    control: SessionControl, desk: SessionDesk[Any] | None, stream_path: str
 ) -> gr.Blocks:
     """Build the page.
 
-    A tick reads a snapshot and returns four bounded strings; a hidden page stops ticking.
-
     Args:
         control: Starts, stops and describes the session.
-        sink: Remembers what is shown.
+        desk: Takes the operator's choices for the next session; None offers none.
         stream_path: Where the live picture is.
-        refresh_s: Interval of the ticks, in seconds.
     """
-    views = Views()
-
-    def refresh() -> tuple[Any, ...]:
-        panels = views.panels(control, sink.snapshot())
-        running = control.running
-        return (
-            panels.status,
-            panels.figures,
-            panels.timeline,
-            panels.detections,
-            gr.Button(interactive=not running),
-            gr.Button(interactive=running),
-        )
-
-    def start() -> tuple[Any, ...]:
-        with contextlib.suppress(Exception):  # the refreshed page shows `control.error`
-            control.start()
-        return refresh()
-
-    def stop() -> tuple[Any, ...]:
-        control.stop()
-        return refresh()
-
-    def known_factor() -> Any:
-        factor = control.threshold_factor
-        return gr.skip() if factor is None else factor
-
     with gr.Blocks(title="Glint", analytics_enabled=False, fill_width=True) as page:
-        status = _html("glint-status")
+        _filled("status")
         with gr.Row(elem_id="glint-main"):
             with gr.Column(scale=6, min_width=320):
-                gr.HTML(
-                    views.picture(stream_path),
-                    js_on_load=asset("picture.js"),
-                    padding=False,
-                    elem_id="glint-picture",
-                )
+                _filled("picture", f", {stream_path.lstrip('/')!r}")
             with gr.Column(scale=5, min_width=320):
                 with gr.Row(elem_id="glint-buttons"):
-                    start_button = gr.Button("Start", variant="primary", elem_id="glint-start")
-                    stop_button = gr.Button("Stop", interactive=False, elem_id="glint-stop")
-                factor = gr.Slider(
-                    *_FACTOR_RANGE,
-                    value=_FACTOR_RANGE[0],
-                    step=0.1,
-                    label="Detection threshold (factor c)",
-                    info="Higher: fewer detections, fewer false alarms.",
-                    elem_id="glint-factor",
-                    buttons=[],
-                )
-                figures = _html("glint-figures")
-        timeline = _html("glint-timeline")
-        detections = _html("glint-detections")
-        timer = gr.Timer(refresh_s)
-
-        shown = [status, figures, timeline, detections, start_button, stop_button]
-        # `queue=False`: a tick is one short request, waits for no other and leaves nothing behind.
-        quiet: dict[str, Any] = {
-            "show_progress": "hidden",
-            "queue": False,
-            "api_visibility": "private",
-        }
-        page.load(refresh, None, shown, **quiet)
-        page.load(known_factor, None, factor, **quiet)
-        timer.tick(refresh, None, shown, **quiet)
-        start_button.click(start, None, shown, **quiet)
-        stop_button.click(stop, None, shown, **quiet)
+                    start = gr.Button("Start", variant="primary", elem_id="glint-start")
+                    stop = gr.Button("Stop", elem_id="glint-stop")
+                    demo = gr.Button("Play the demo", elem_id="glint-demo", visible=bool(desk))
+                message = gr.HTML(padding=False, elem_id="glint-message")
+                _filled("marks")
+                with gr.Tabs(elem_id="glint-tabs"):
+                    with gr.Tab("Instruments"):
+                        _filled("instruments")
+                    with gr.Tab("Setup", render_children=True):
+                        factor = _threshold(page, control, desk)
+                        if desk is None:
+                            start.click(_starter(control), None, message, **_QUIET)
+                        else:
+                            _setup(page, control, desk, start, demo, message)
+                _filled("engines")
+        _filled("timeline")
+        _filled("detections")
+        stop.click(control.stop, None, None, **_QUIET)
         factor.input(
-            control.set_threshold_factor, factor, None, trigger_mode="always_last", **quiet
+            control.set_threshold_factor, factor, None, trigger_mode="always_last", **_QUIET
         )
     return page
 
 
 def page_options() -> dict[str, Any]:
     """Return what Gradio takes when the page is mounted."""
+    scripts = "".join(f"<script>{asset(name)}</script>" for name in ("timeline.js", "live.js"))
     return {
         "theme": gr.themes.Base(
             primary_hue="teal",
@@ -111,8 +81,9 @@ def page_options() -> dict[str, Any]:
             font_mono=("ui-monospace", "monospace"),
         ),
         "css": asset("dashboard.css"),
+        "head": scripts,
         "footer_links": [],
-        "run_history": False,  # it would keep every tick in the viewer's browser
+        "run_history": False,  # it would keep every request in the viewer's browser
         "enable_monitoring": False,
         "ssr_mode": False,
         "pwa": False,
@@ -121,5 +92,180 @@ def page_options() -> dict[str, Any]:
     }
 
 
-def _html(name: str) -> gr.HTML:
-    return gr.HTML(padding=False, elem_id=name)
+def _filled(name: str, more: str = "") -> None:
+    """A place that the script fills."""
+    gr.HTML(
+        "<div></div>",
+        js_on_load=f"GlintLive.{name}(element{more});",
+        apply_default_css=False,
+        padding=False,
+        elem_id=f"glint-{name}",
+    )
+
+
+def _threshold(
+    page: gr.Blocks, control: SessionControl, desk: SessionDesk[Any] | None
+) -> gr.Slider:
+    factor = gr.Slider(
+        *_FACTOR_RANGE,
+        value=_FACTOR_RANGE[0],
+        step=0.1,
+        label="Detection threshold (factor c)",
+        info="Higher: fewer detections, fewer false alarms. Takes effect at once.",
+        elem_id="glint-factor",
+        buttons=[],
+    )
+    page.load(lambda: control.threshold_factor or gr.skip(), None, factor, **_QUIET)
+    if desk is not None and desk.knows_false_alarms:
+        budget = gr.Dropdown(
+            list(_BUDGETS),
+            value=None,
+            label="or: false alarms that you accept",
+            info="Sets the factor from this calibration's own neutral footage.",
+            elem_id="glint-budget",
+        )
+
+        def keep(accepted: float) -> float:
+            found = desk.factor_for(accepted)
+            control.set_threshold_factor(found)
+            return found
+
+        budget.input(keep, budget, factor, **_QUIET)
+    return factor
+
+
+def _setup(
+    page: gr.Blocks,
+    control: SessionControl,
+    desk: SessionDesk[Any],
+    start: gr.Button,
+    demo: gr.Button,
+    message: gr.HTML,
+) -> None:
+    """The choices for the next session."""
+    form = desk.config.consent_form
+    with gr.Row(elem_id="glint-source-row"):
+        source = gr.Dropdown(
+            _sources(desk), value=desk.config.source.spec, label="Source", elem_id="glint-source"
+        )
+        look = gr.Button("Look for cameras", elem_id="glint-look", size="sm", min_width=90)
+    with gr.Row():
+        spotter = gr.Dropdown(list(SPOTTERS), label="Spotting", min_width=120)
+        recognizer = gr.Dropdown([*RECOGNIZERS, NO_RECOGNIZER], label="Recognition", min_width=120)
+    with gr.Group(elem_id="glint-consent"):
+        store = gr.Checkbox(
+            label="Store this session (numbers, detections, notes)",
+            info=None if desk.can_store else "Start Glint with --session DIR to store sessions.",
+            interactive=desk.can_store,
+            elem_id="glint-store",
+        )
+        record = gr.Checkbox(
+            label="Record the pictures too, without loss",
+            interactive=desk.can_store,
+            elem_id="glint-record",
+        )
+        subject = gr.Textbox(
+            label="Subject's code",
+            info="A pseudonym, never a name: letters, digits, _, . and -",
+            max_length=64,
+            elem_id="glint-subject",
+        )
+        if form is None:
+            with gr.Accordion(f"Consent: read the text (version {VERSION})", open=False):
+                gr.Markdown(consent_text())
+        signed = "has read this text and consents" if form is None else f"has signed {form}"
+        consented = gr.Checkbox(label=f"The subject {signed}", elem_id="glint-consented")
+        confirmed_by = gr.Textbox(
+            label="Confirmed by",
+            info="Your name or initials; stored with the time and the version of the text.",
+            max_length=200,
+            elem_id="glint-confirmed-by",
+        )
+    gr.HTML(
+        "<p>The neutral face is learned all the time, from the last second and while nothing "
+        "moves; there is nothing to press. Let the subject rest for some seconds after the "
+        "start.</p>",
+        padding=False,
+        elem_id="glint-neutral",
+    )
+    consenting = gr.State("")  # the subject for whom the consent was ticked
+
+    def known() -> tuple[Any, ...]:
+        config = desk.config
+        consent, code = config.consent, config.subject or ""
+        return (
+            gr.Dropdown(choices=_sources(desk), value=config.source.spec),
+            config.spotter,
+            config.recognizer,
+            code,
+            desk.store,
+            desk.can_store and config.recording.enabled,
+            consent is not None,
+            "" if consent is None else consent.confirmed_by,
+            code,
+        )
+
+    def begin(
+        source: str,
+        spotter: str,
+        recognizer: str,
+        subject: str,
+        store: bool,
+        record: bool,
+        consented: bool,
+        name: str,
+        whose: str,
+    ) -> str:
+        confirmed_by = name if consented and whose == subject else ""
+        choices = Choices(source, spotter, recognizer, subject, store, record, confirmed_by)
+        return _told(lambda: desk.choose(choices)) or _starter(control)()
+
+    def play() -> str:
+        session = control.session_info
+        if control.running and session is not None and session.folder is not None:
+            return _sentence("A session is being stored: stop it before you play the demo.")
+        control.stop()
+        return _told(desk.choose_demo) or _starter(control)()
+
+    def find() -> Any:
+        desk.look_for_sources()
+        return gr.Dropdown(choices=_sources(desk)), _sentence(" ".join(desk.notes))
+
+    asked = [source, spotter, recognizer, subject, store, record, consented, confirmed_by]
+    page.load(known, None, [*asked, consenting], **_QUIET)
+    start.click(begin, [*asked, consenting], message, **_QUIET)
+    demo.click(play, None, message, **_QUIET)
+    waiting: dict[str, Any] = {**_QUIET, "show_progress": "minimal", "show_progress_on": look}
+    look.click(find, None, [source, message], **waiting)
+    # Another subject has not consented yet.
+    subject.input(lambda: False, None, consented, **_QUIET)
+    consented.input(lambda code: code, subject, consenting, **_QUIET)
+
+
+def _sources(desk: SessionDesk[Any]) -> list[tuple[str, str]]:
+    return [
+        (f"{each.spec}: {each.name}" if each.name else each.spec, each.spec)
+        for each in desk.sources
+    ]
+
+
+def _starter(control: SessionControl) -> Callable[[], str]:
+    def start() -> str:
+        with contextlib.suppress(Exception):  # the status shows `control.error`
+            control.start()
+        return ""
+
+    return start
+
+
+def _told(work: Callable[[], None]) -> str:
+    """Do something; return what the user did wrong as a sentence, or nothing."""
+    try:
+        work()
+    except UserError as error:
+        return _sentence(str(error))
+    return ""
+
+
+def _sentence(text: str) -> str:
+    return f'<p class="gl-banner gl-bad" role="alert">{html.escape(text)}</p>' if text else ""

@@ -1,7 +1,7 @@
 """The dashboard's memory of a session: the last minute, small and ready to be shown.
 
 `on_frame` runs for every frame, so it costs a few microseconds at any history length; whoever
-wants to look asks for a snapshot.
+wants to look asks for a snapshot, or for what has changed since the last look.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ import threading
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from engines.events import Event, EventState
+from streamer.dashboard.apex_pictures import ApexPictures
+from streamer.dashboard.journal import Journal
+from streamer.dashboard.light_watch import LightWatch
 from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics
 
 HISTORY_S = 60.0
 """Length of the timeline in seconds of stream time."""
 
-STEP_S = 0.1
+STEP_S = 0.02
 """One point of the timeline; it keeps the highest score of its frames, so no peak is hidden."""
 
 MAX_EVENTS = 100
@@ -50,7 +54,6 @@ class Snapshot:
 
     Attributes:
         session: The session; None before the first.
-        points: The last `HISTORY_S` seconds, oldest first.
         events: Detections that were not withdrawn, by id, newest first.
         withdrawn: The last withdrawn detections, newest first.
         detected: Closed detections of the session by kind.
@@ -60,7 +63,6 @@ class Snapshot:
     """
 
     session: SessionInfo | None = None
-    points: tuple[TimelinePoint, ...] = ()
     events: tuple[Event, ...] = ()
     withdrawn: tuple[Event, ...] = ()
     detected: Mapping[str, int] = field(default_factory=dict)
@@ -74,20 +76,55 @@ class Snapshot:
         return 0.0 if self.last is None else self.last.time_s
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a viewer has not seen yet.
+
+    Attributes:
+        session: Number of the session in this dashboard, from 1; 0 before the first.
+        points: Points of the timeline, oldest first.
+        next_point: Number of the point that follows them.
+        events: Detections whose state has changed, withdrawn ones among them.
+        revision: What to ask for changes since, next time.
+        now_s: Stream time of the newest analysed frame.
+    """
+
+    session: int
+    points: tuple[TimelinePoint, ...]
+    next_point: int
+    events: tuple[Event, ...]
+    revision: int
+    now_s: float
+
+
 class DashboardSink:
-    """A `Sink` that remembers what the dashboard shows."""
+    """A `Sink` that remembers what the dashboard shows.
+
+    Attributes:
+        journal: What the operator says of the session.
+        apexes: Pictures of the apexes.
+        light: Watches the light on the face.
+        hidden: Whether nobody is to see the face now; outlives the session.
+    """
 
     name = "dashboard"
 
     def __init__(self) -> None:
+        self.journal = Journal()
+        self.apexes = ApexPictures()
+        self.light = LightWatch()
+        self.hidden = False
         self._lock = threading.Lock()
+        self._sessions = 0
         self._reset(None)
 
     def _reset(self, session: SessionInfo | None) -> None:
         self._session = session
         self._points: deque[TimelinePoint] = deque(maxlen=math.ceil(HISTORY_S / STEP_S))
-        self._events: dict[int, Event] = {}
-        self._withdrawn: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._next_point = 0
+        self._events: dict[int, tuple[int, Event]] = {}  # with the revision of its last change
+        self._withdrawn: deque[tuple[int, Event]] = deque(maxlen=MAX_EVENTS)
+        self._revision = 0
         self._detected: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._last: FrameRecord | None = None
@@ -98,12 +135,17 @@ class DashboardSink:
 
     def open(self, session: SessionInfo) -> None:
         """Forget the last session and remember this one."""
+        self.journal.begin(session.folder)
+        self.apexes.clear()
+        self.light.restart()
         with self._lock:
+            self._sessions += 1
             self._reset(session)
 
     def on_frame(self, record: FrameRecord) -> None:
         """Take a frame into the timeline."""
         step = int(record.time_s / STEP_S)
+        self.light.see(record)
         with self._lock:
             self._last = record
             if step != self._step:
@@ -116,38 +158,39 @@ class DashboardSink:
 
     def on_event(self, event: Event) -> None:
         """Take the newest state of a detection."""
+        # The picture first: whoever sees the event may ask for it.
+        self.apexes.take(event, None if self._last is None else self._last.box)
         with self._lock:
+            self._revision += 1
             known = self._events.get(event.id)
             if event.state is EventState.WITHDRAWN:
                 self._events.pop(event.id, None)
-                self._withdrawn.append(event)
+                self._withdrawn.append((self._revision, event))
                 self._reasons[", ".join(event.quality) or "unknown"] += 1
-                return
-            self._events[event.id] = event
-            if event.state is EventState.CLOSED and (
-                known is None or known.state is not EventState.CLOSED
-            ):
-                self._detected[event.kind.value if event.kind else "unknown"] += 1
-            if len(self._events) > MAX_EVENTS:
-                del self._events[next(iter(self._events))]
+            else:
+                self._events[event.id] = (self._revision, event)
+                if event.state is EventState.CLOSED and (
+                    known is None or known[1].state is not EventState.CLOSED
+                ):
+                    self._detected[event.kind.value if event.kind else "unknown"] += 1
+                if len(self._events) > MAX_EVENTS:
+                    del self._events[next(iter(self._events))]
 
     def close(self, metrics: SessionMetrics) -> None:
         """Keep the final figures; the last minute stays to be looked at."""
         with self._lock:
+            self._close_step()
             self._ended = metrics
 
     def snapshot(self) -> Snapshot:
         """Return the session as it is now; callable from any thread."""
         with self._lock:
-            points = (*self._points, *self._open_step())
-            events = tuple(self._events.values())
-            withdrawn = tuple(self._withdrawn)
+            events = tuple(event for _, event in self._events.values())
+            withdrawn = tuple(event for _, event in self._withdrawn)
             detected, reasons = dict(self._detected), dict(self._reasons)
             session, last, ended = self._session, self._last, self._ended
-        oldest = -math.inf if last is None else last.time_s - HISTORY_S
         return Snapshot(
             session=session,
-            points=tuple(point for point in points if point.time_s >= oldest),
             events=events[::-1],
             withdrawn=withdrawn[::-1],
             detected=detected,
@@ -156,13 +199,36 @@ class DashboardSink:
             ended=ended,
         )
 
-    def _open_step(self) -> tuple[TimelinePoint, ...]:
-        peak = self._peak
-        if peak is None:
-            return ()
-        return (TimelinePoint(peak.time_s, peak.score, peak.threshold, peak.success, self._lost),)
+    def changes(self, session: int = 0, point: int = 0, revision: int = 0) -> Changes:
+        """Return what has happened since a viewer's last look; callable from any thread.
+
+        Args:
+            session: The session that was looked at; another one is told from its beginning.
+            point: `Changes.next_point` of that look.
+            revision: `Changes.revision` of that look.
+        """
+        with self._lock:
+            if session != self._sessions:
+                point = revision = 0
+            kept_from = self._next_point - len(self._points)
+            points = tuple(islice(self._points, max(point - kept_from, 0), None))
+            known = (*self._events.values(), *self._withdrawn)
+            now_s = 0.0 if self._last is None else self._last.time_s
+            return Changes(
+                session=self._sessions,
+                points=points,
+                next_point=self._next_point,
+                events=tuple(event for changed, event in known if changed > revision),
+                revision=self._revision,
+                now_s=now_s,
+            )
 
     def _close_step(self) -> None:
-        self._points.extend(self._open_step())
+        peak = self._peak
+        if peak is not None:
+            self._points.append(
+                TimelinePoint(peak.time_s, peak.score, peak.threshold, peak.success, self._lost)
+            )
+            self._next_point += 1
         self._peak = None
         self._lost = 0

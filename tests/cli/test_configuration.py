@@ -1,11 +1,9 @@
 """Defaults, then the configuration file, then the options."""
 
-from itertools import islice
-from pathlib import Path
-
 import pytest
 
-from streamer.cli import _folders, _parser, configuration
+from streamer.cli import _parser, configuration
+from streamer.errors import ConfigError
 
 
 @pytest.fixture
@@ -53,10 +51,12 @@ def test_files_run_at_full_speed_when_headless(configure, toml, options, speed):
     assert configure(toml, *options).source.speed == speed
 
 
-def test_every_session_of_the_dashboard_has_a_folder_of_its_own():
-    assert list(islice(_folders(Path("a/out")), 3)) == [
-        Path("a/out"),
-        Path("a/out-2"),
-        Path("a/out-3"),
-    ]
-    assert list(islice(_folders(None), 2)) == [None, None]
+def test_consent_is_stored_with_its_time_and_the_version_of_the_text(configure):
+    assert configure("", "--headless").consent is None
+    consent = configure("", "--consent", " A. Researcher ").consent
+    assert (consent.confirmed_by, consent.text) == ("A. Researcher", "glint-1")
+    assert len(consent.text_sha256) == 64
+    own = configure('consent_form = "EK 113, version 2"', "--consent", "AR").consent
+    assert (own.text, own.text_sha256) == ("EK 113, version 2", None)
+    with pytest.raises(ConfigError, match="name of who confirms"):
+        configure("", "--consent", " \n")

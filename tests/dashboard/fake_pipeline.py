@@ -7,8 +7,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,6 +92,8 @@ class FakePipeline:
         speed: float = 1.0,
         frames: int | None = None,
         refusal: str | None = None,
+        folder: Path | None = None,
+        configuration: Mapping[str, Any] | None = None,
     ) -> None:
         self.fps = fps
         self.threshold_factor = 6.0
@@ -99,6 +103,8 @@ class FakePipeline:
         self._speed = speed
         self._frames = frames
         self._refusal = refusal
+        self._folder = folder
+        self._configuration = configuration or {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._index = -1
@@ -114,7 +120,8 @@ class FakePipeline:
                 "Scripted astronaut", "demo", 640, 480, 3, self.fps, self.fps, False, None, True
             ),
             started_utc="2026-01-01T00:00:00+00:00",
-            configuration={},
+            configuration=self._configuration,
+            folder=self._folder,
             engines={
                 "aligner": {"name": "scripted", "version": "1.0", "sha256": None},
                 "spotter": {"name": "scripted", "version": "1.0", "sha256": None},

@@ -1,36 +1,34 @@
-"""A real browser on the real demo."""
+"""The live page in a real browser: what operator, researcher and visitor do on it."""
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from streamer.config import GlintConfig
 from streamer.dashboard.app import DashboardServer
+from streamer.dashboard.desk import SessionDesk
 from streamer.dashboard.live_session import LiveSession
 from streamer.dashboard.sink import DashboardSink
 from streamer.session import build_pipeline
+from streamer.sinks.session_folder import SessionFolderSink
+from streamer.sources.discovery import Discovery, FoundSource
+from tests.dashboard.chromium import PATIENCE_MS, chromium
+from tests.dashboard.fake_pipeline import FakePipeline
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-)
-PATIENCE_MS = 60_000
-"""The demo needs seconds to warm up; a loaded machine needs more."""
-
+READ = "localStorage.setItem('glint-caution-1', 'read')"
 PIXELS = """() => {
     const image = document.querySelector("#glint-picture img");
     if (!image.naturalWidth) return "";
@@ -40,115 +38,339 @@ PIXELS = """() => {
     context.drawImage(image, 0, 0, 32, 32);
     return Array.from(context.getImageData(0, 0, 32, 32).data).join();
 }"""
+CLOSED = '#glint-detections tr[data-state="closed"]'
+
+
+@dataclass
+class Lab:
+    """A running dashboard."""
+
+    url: str
+    session: LiveSession
+    sink: DashboardSink
+    folder: Path
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the path")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
-@pytest.fixture(scope="module")
-def demo() -> Iterator[tuple[str, LiveSession]]:
-    config = GlintConfig.from_tree(
-        {"source": {"spec": "demo", "fps": 60.0, "width": 640, "height": 480, "seed": 1}}
-    )
+def serve(folder: Path, spec: str, build: Callable[..., object]) -> Iterator[Lab]:
+    source = {"spec": spec, "fps": 60.0, "width": 640, "height": 480, "seed": 1}
+    found = Discovery((FoundSource("demo", "portrait"), FoundSource("7", "Webcam")), ())
+    desk = SessionDesk(GlintConfig.from_tree({"source": source}), folder, build, lambda: found)
     sink = DashboardSink()
-    session = LiveSession(lambda sinks: build_pipeline(config, sinks), [sink])
-    server = DashboardServer(session, sink, port=0)
+    session = LiveSession(desk.build, [sink])
+    server = DashboardServer(session, sink, port=0, desk=desk)
     url = server.start()
     session.start()
-    yield url, session
+    yield Lab(url, session, sink, folder)
     session.close()
     server.stop()
 
 
-@pytest.fixture
-def page(browser: Browser, demo: tuple[str, LiveSession]) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(PATIENCE_MS)
-    complaints: list[str] = []
-    foreign: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    page.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith((demo[0], "data:")) else foreign.append(request.url)
-        ),
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Real engines on the real demo."""
+    folder = tmp_path_factory.mktemp("demo") / "s"
+    yield from serve(
+        folder, "demo", lambda config, sinks, place: build_pipeline(config, sinks, folder=place)
     )
-    page.goto(demo[0])
-    yield page
-    page.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A camera whose events come as scripted, four times as fast; nothing is stored yet."""
+
+    def build(config: GlintConfig, sinks: list[object], place: Path | None) -> FakePipeline:
+        written = [] if place is None else [SessionFolderSink(place)]
+        return FakePipeline(
+            [*sinks, *written],  # type: ignore[list-item]
+            speed=4.0,
+            folder=place,
+            configuration=config.model_dump(mode="json"),
+        )
+
+    yield from serve(tmp_path / "s", "0", build)
+
+
+def is_error(message: ConsoleMessage) -> bool:
+    """Whether the page complains; a picture that was hidden just now may still be asked for."""
+    return message.type == "error" and "/apexes/" not in message.location["url"]
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open pages that must run without complaint and fetch nothing from elsewhere."""
+    complaints: list[str] = []
+    pages: list[Page] = []
+
+    def come(url: str, *, read: bool = True, width: int = 1280, query: str = "") -> Page:
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda m: complaints.append(m.text) if is_error(m) else None)
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((url, "data:", "blob:"))
+                else complaints.append(request.url)  # a lab without internet sees the same page
+            ),
+        )
+        if read:
+            page.add_init_script(READ)
+        page.goto(url + query)
+        pages.append(page)
+        return page
+
+    yield come
+    for page in pages:
+        page.close()
     assert not complaints
-    assert not foreign  # a lab machine without internet shows the same page
 
 
 def wait_for(page: Page, selector: str, text: str) -> None:
     page.locator(selector).filter(has_text=re.compile(text)).first.wait_for()
 
 
-def test_a_session_from_the_first_look_to_the_second_start(
-    page: Page, demo: tuple[str, LiveSession]
+def view(page: Page) -> dict[str, float]:
+    """Where the timeline stands, read off its axis."""
+    ticks = page.locator("#glint-timeline .gt-axis .gt-track span").all_inner_texts()
+    seconds = [60 * int(minute) + float(rest) for minute, rest in (t.split(":") for t in ticks)]
+    return {"first": min(seconds), "last": max(seconds)}
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_visitor_without_camera_watches_the_demo_beside_its_truth(
+    demo: Lab, visit: Callable[..., Page]
 ) -> None:
-    session = demo[1]
-    wait_for(page, "#glint-status", "Live|Analysing")
+    page = visit(demo.url)
+    wait_for(page, "#glint-status", "Live")
 
     # The picture moves.
     page.wait_for_function(f"({PIXELS})().length > 0")
     first = page.evaluate(PIXELS)
     page.wait_for_function(f"(first) => ({PIXELS})() !== first", arg=first)
 
-    # A detection comes to an end and stands in the table and over the score.
-    closed = page.locator("#glint-detections .glint-row-closed").first
+    # A detection comes to an end, with its face, over the truth.
+    closed = page.locator(CLOSED).first
     closed.wait_for()
-    assert closed.locator(".glint-kind").inner_text() in ("micro", "macro")
-    page.locator("#glint-timeline .glint-span").first.wait_for()
-    assert page.locator("#glint-timeline .glint-line").get_attribute("d")
-    wait_for(page, "#glint-detections", "Truth of this source")
+    assert closed.locator(".gl-kind").inner_text() in ("micro", "macro")
+    page.wait_for_function(f"""() => document.querySelector('{CLOSED} img')?.naturalWidth > 0""")
+    for lane in ("Truth", "Micro"):
+        page.locator(f'#glint-timeline [data-lane="{lane}"] .gt-span').first.wait_for()
+    wait_for(page, "#glint-detections summary", "Truth of this source: \\d+ of \\d+ found")
+    wait_for(page, "#glint-engines", "ststnet.*onnx")
+    for name in ("Frame rate", "Jitter", "Buffers", "Light", "Calibration", "Disk"):
+        wait_for(page, "#glint-instruments", name)
 
     # The threshold follows the slider.
+    page.get_by_role("tab", name="Setup").click()
     number = page.locator("#glint-factor input[type=number]")
     number.fill("9.5")
     number.press("Tab")
-    wait_for(page, "#glint-figures", "threshold factor 9.5")
-    assert session.threshold_factor == 9.5
+    page.get_by_role("tab", name="Instruments").click()
+    wait_for(page, "#glint-instruments", "Threshold factor\\s*9.5")
+    assert demo.session.threshold_factor == 9.5
 
+    # Stop, and look at the demo again by its button.
     page.click("#glint-stop")
     wait_for(page, "#glint-status", "Stopped")
-    assert not session.running
-    page.click("#glint-start")
-    wait_for(page, "#glint-status", "Live|Analysing")
-    assert session.running
-    assert session.threshold_factor == 9.5
-
-
-def test_looking_away_changes_nothing_in_the_session(
-    page: Page, demo: tuple[str, LiveSession]
-) -> None:
-    session = demo[1]
-    session.start()
-    wait_for(page, "#glint-status", "Live|Analysing")
-    info = session.session_info
+    assert not demo.session.running
+    page.click("#glint-demo")
+    wait_for(page, "#glint-status", "Live")
+    wait_for(page, "#glint-storage", "Not stored")
+    info = demo.session.session_info
     page.close()
-    assert session.running
-    assert session.session_info is info
+    assert demo.session.running  # looking away changes nothing in the session
+    assert demo.session.session_info is info
+
+
+def test_nothing_is_stored_before_the_consent_is_confirmed_on_the_page(
+    lab: Lab, visit: Callable[..., Page]
+) -> None:
+    page = visit(lab.url)
+    wait_for(page, "#glint-storage", "Not stored")
+    assert not lab.folder.exists()
+    page.click("#glint-stop")
+    wait_for(page, "#glint-status", "Stopped")
+    page.get_by_role("tab", name="Setup").click()
+    page.get_by_label("Store this session").check()
+    page.locator("#glint-subject textarea").fill("P07")
+    page.click("#glint-start")
+    wait_for(page, "#glint-message", "before the subject has consented")
+    assert not lab.session.running
+    page.get_by_role("button", name="Consent: read the text").click()
+    wait_for(page, "#glint-consent", "You may stop at any moment")
+    page.get_by_label("The subject has read this text").check()
+    page.locator("#glint-confirmed-by textarea").fill("A. R.")
+    page.click("#glint-start")
+    wait_for(page, "#glint-storage", "Stored: s, subject P07")
+    wait_for(page, "#glint-engines", "Consent: glint-1, confirmed by A. R.")
+    consent = json.loads((lab.folder / "consent.json").read_text())
+    assert (consent["confirmed_by"], consent["subject"]) == ("A. R.", "P07")
+    assert json.loads((lab.folder / "session.json").read_text())["consent"]["text"] == "glint-1"
+
+    # Another subject has not consented.
+    page.locator("#glint-subject textarea").press_sequentially("8")
+    page.wait_for_function("() => !document.querySelector('#glint-consented input').checked")
+
+    # What the operator says goes into the folder; the session is taken away as a file.
+    page.get_by_role("tab", name="Instruments").click()
+    page.fill("#glint-who", "AR")
+    page.locator("#glint-who").press("Tab")
+    page.fill("#glint-mark-text", "stimulus A")
+    page.click("#glint-mark")
+    wait_for(page, "#glint-timeline .gt-marker", "stimulus A")
+    assert [marker["text"] for marker in lines(lab.folder / "markers.jsonl")] == ["stimulus A"]
+    page.locator(CLOSED).last.click()
+    page.keyboard.press("y")
+    wait_for(page, "#glint-detections .gl-review", "confirmed")
+    with page.expect_download() as download:
+        page.click("#glint-export")
+    names = zipfile.ZipFile(download.value.path()).namelist()
+    assert {"annotations.jsonl", "markers.jsonl", "consent.json", "export/elan/s.eaf"} <= set(names)
+
+
+def test_detections_are_judged_with_keys(lab: Lab, visit: Callable[..., Page]) -> None:
+    page = visit(lab.url)
+    rows = page.locator(CLOSED)
+    rows.nth(2).wait_for()
+    page.click("#glint-stop")
+    wait_for(page, "#glint-status", "Stopped")
+    chosen = page.locator("#glint-detections tr[aria-selected=true]")
+    newest = int(page.locator(CLOSED).first.get_attribute("data-id") or 0)
+    page.locator(CLOSED).first.click()
+    page.keyboard.press("ArrowDown")
+    assert chosen.get_attribute("data-id") == str(newest - 1)
+    row = page.locator(f'#glint-detections tr[data-id="{newest - 1}"]')
+    page.keyboard.press("n")
+    wait_for(page, f'#glint-detections tr[data-id="{newest - 1}"]', "rejected")
+    page.keyboard.press("u")
+    page.wait_for_selector(f'#glint-detections tr[data-id="{newest - 1}"]:not([data-verdict])')
+    before = row.locator("td").nth(3).inner_text()
+    emotion = "surprise" if "surprise" not in before else "positive"
+    label = page.locator(f'[data-emotion="{emotion}"]').inner_text()
+    page.keyboard.press(label[label.index("(") + 1])
+    wait_for(page, f'#glint-detections tr[data-id="{newest - 1}"]', f"{emotion} was ")
+    page.keyboard.press("t")
+    page.keyboard.type("n y m <b>bold</b>")  # letters in a field are letters
+    page.keyboard.press("Enter")
+    wait_for(page, "#glint-detections .gl-said", re.escape("n y m <b>bold</b> (operator)"))
+    assert row.get_attribute("data-verdict") is None
+    # The timeline shows the same choice, and chooses.
+    span = page.locator('#glint-timeline [data-lane="Micro"] .gt-span').first
+    span.press("Enter")
+    assert chosen.get_attribute("data-id") == span.get_attribute("data-id")
+
+
+def test_the_timeline_is_zoomed_held_and_moved_back_in_time(
+    lab: Lab, visit: Callable[..., Page]
+) -> None:
+    page = visit(lab.url)
+    page.locator(CLOSED).nth(3).wait_for()
+    timeline = page.locator("#glint-timeline .gt")
+    page.get_by_role("button", name="10 s", exact=True).click()
+    page.wait_for_function(
+        "() => document.querySelectorAll('#glint-timeline .gt-axis span').length > 5"
+    )
+    page.locator("#glint-timeline .gt-body").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector("#glint-timeline .gt[data-following=false]")
+    held = view(page)
+    assert held["last"] - held["first"] <= 10
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(
+        "(last) => !document.querySelector('#glint-timeline .gt-axis').innerText.includes(last)",
+        arg=f"0:{held['last']:02.0f}",
+    )
+    back = view(page)
+    assert back["last"] < held["last"]
+    page.keyboard.press("+")
+    page.wait_for_function("() => document.querySelector('#glint-timeline .gt-where').innerText")
+    box = page.locator("#glint-timeline canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 400, box["y"] + 60)
+    wait_for(page, "#glint-timeline .gt-readout", "score .* threshold")
+    page.mouse.down()
+    page.mouse.move(box["x"] + 700, box["y"] + 60, steps=4)
+    page.mouse.up()
+    page.get_by_role("button", name="Back to live").click()
+    page.wait_for_selector("#glint-timeline .gt[data-following=true]")
+    assert timeline.get_attribute("data-following") == "true"
+
+
+def test_the_face_is_hidden_with_a_key_on_every_screen(
+    lab: Lab, visit: Callable[..., Page]
+) -> None:
+    operator, observer = visit(lab.url), visit(lab.url)
+    face = observer.locator(f"{CLOSED} .gl-face img").first
+    face.wait_for()
+    operator.keyboard.press("b")
+    for page in (operator, observer):
+        wait_for(page, "#glint-hidden", "Picture hidden")
+    face.wait_for(state="detached")
+    lit = f"Math.max(...({PIXELS})().split(',').filter((_, i) => i % 4 < 3 && i < 1000))"
+    observer.wait_for_function(f"() => {lit} < 60")  # the upper part of the slate is dark
+    operator.keyboard.press("b")
+    observer.locator("#glint-hidden").wait_for(state="detached")
+    face.wait_for()
+    observer.wait_for_function(f"() => {lit} > 60")
+
+    # Pictures of the apexes are forgotten by a switch; overlays are each viewer's own.
+    operator.locator("#glint-thumbnails").uncheck()
+    face.wait_for(state="detached")
+    assert not any(lab.sink.apexes.has(number) for number in range(1, 50))
+    observer.get_by_role("button", name="Heat").click()
+    assert "heat" in (observer.locator("#glint-picture img").get_attribute("src") or "")
+    assert "arrows" in (operator.locator("#glint-picture img").get_attribute("src") or "")
+    observer.wait_for_function(f"({PIXELS})().length > 0")
+
+
+def test_every_visitor_is_told_once_what_this_does_not_show(browser: Browser, lab: Lab) -> None:
+    context = browser.new_context(viewport={"width": 400, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(lab.url)
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    assert "not proof of lying" in dialog.inner_text()
+    page.get_by_role("button", name="I understand").click()
+    dialog.wait_for(state="detached")
+    page.reload()
+    page.locator(CLOSED).first.wait_for()
+    assert dialog.count() == 0
+    context.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_phone_shows_the_page_without_scrolling_sideways(
-    browser: Browser, demo: tuple[str, LiveSession], theme: str
+    lab: Lab, visit: Callable[..., Page], theme: str
 ) -> None:
-    page = browser.new_page(viewport={"width": 420, "height": 900})
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(f"{demo[0]}/?__theme={theme}")
-    page.locator("#glint-timeline .glint-plot").wait_for()
-    page.locator("#glint-detections table").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") == 420
-    page.close()
+    page = visit(lab.url, width=400, query=f"/?__theme={theme}")
+    page.locator(CLOSED).first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.get_by_role("tab", name="Setup").click()
+    page.locator("#glint-confirmed-by").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+
+
+def test_cameras_are_looked_for_from_the_page(lab: Lab, visit: Callable[..., Page]) -> None:
+    page = visit(lab.url)
+    page.get_by_role("tab", name="Setup").click()
+    page.click("#glint-stop")
+    page.click("#glint-look")
+    page.wait_for_function("() => !document.querySelector('#glint-look').disabled")
+    page.locator("#glint-source input").click()
+    page.get_by_role("option", name="7: Webcam").click()
+    page.click("#glint-start")
+    wait_for(page, "#glint-status", "Analysing")
+    info = lab.session.session_info
+    assert info is not None
+    assert info.configuration["source"]["spec"] == "7"

@@ -118,7 +118,7 @@ def still(sink: DashboardSink) -> Still:
 
 @pytest.fixture
 def picture(still: Still) -> LivePicture:
-    return LivePicture(still, still.sink, lambda: still.now)  # type: ignore[arg-type]
+    return LivePicture(still, still.sink, clock=lambda: still.now)  # type: ignore[arg-type]
 
 
 def test_the_overlay_lies_on_the_very_frame_that_was_analysed(

@@ -15,9 +15,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
 from streamer.dashboard.access import AccessGuard, check_bind
-from streamer.dashboard.app import STREAM_PATH, DashboardServer, create_app
+from streamer.dashboard.app import DashboardServer, create_app
 from streamer.dashboard.live_session import LiveSession
 from streamer.dashboard.mjpeg import BOUNDARY, THREAD_NAME
+from streamer.dashboard.routes import STREAM_PATH
 from streamer.dashboard.sink import DashboardSink
 from streamer.errors import UserError
 
@@ -67,6 +68,7 @@ def test_no_route_is_open_without_the_login(session: LiveSession, sink: Dashboar
     app = create_app(session, sink, AUTH)
     paths = set(routes(app))
     assert ("GET", STREAM_PATH) in paths
+    assert {("GET", "/live"), ("POST", "/edits"), ("GET", "/export.zip")} <= paths
     assert ("POST", "/gradio_api/queue/join") in paths  # Gradio's own are among them
 
     async def ask() -> None:

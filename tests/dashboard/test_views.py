@@ -1,27 +1,27 @@
+"""What viewers are told; how it looks is tested in a browser."""
+
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engines.events import EventKind, EventState
 from streamer.dashboard.live_session import LiveSession
 from streamer.dashboard.sink import DashboardSink
-from streamer.dashboard.views import MAX_ROWS, Panels, Views
+from streamer.dashboard.views import Cursor, LiveView, about, panel
 from streamer.recording.status import RecordingStatus
 from streamer.sinks.base import SessionInfo, SessionMetrics
 from tests.dashboard.fake_pipeline import FakePipeline, scripted
 from tests.dashboard.test_dashboard_sink import frame
 
-ATTACK = '<script>alert("x")</script>&\'"><img src=x onerror=alert(1)>'
+NOTHING = "\N{EN DASH}"
 LIMIT = 60_000
-"""Bytes; what one panel may weigh at most, however long the session."""
-
-
-@pytest.fixture
-def views() -> Views:
-    return Views()
+"""Bytes; what one look may weigh at most, however long the session."""
 
 
 @pytest.fixture
@@ -59,60 +59,56 @@ def figures(**changes: object) -> SessionMetrics:
         peak_memory_mb=400.0,
         source_state="live",
         end_state="running",
+        interval_ms={"p50": 5.0, "p95": 5.1, "p99": 5.3, "max": 9.0},
+        buffers={"alignment": 0.1, "analysis": 0.25, "sinks": 0.0},
     )
     return replace(metrics, **changes)  # type: ignore[arg-type]
 
 
-def render(views: Views, control: Control, sink: DashboardSink) -> Panels:
-    return views.panels(control, sink.snapshot())  # type: ignore[arg-type]
+def told(control: Control, sink: DashboardSink) -> dict[str, Any]:
+    return panel(control, sink)  # type: ignore[arg-type]
 
 
-def text(panels: Panels) -> str:
-    return panels.status + panels.figures + panels.timeline + panels.detections
+def tile(control: Control, sink: DashboardSink, name: str) -> dict[str, Any]:
+    return next(tile for tile in told(control, sink)["tiles"] if tile["name"] == name)
 
 
-def test_before_the_first_session(views: Views, sink: DashboardSink) -> None:
-    panels = render(views, Control(running=False, threshold_factor=None), sink)
-    assert "Ready" in panels.status
-    assert "No score yet." in panels.timeline
-    assert "No detection yet." in panels.detections
-    assert "do not prove lying" in panels.status
+def look(control: Control, sink: DashboardSink, **seen: int) -> dict[str, Any]:
+    view = LiveView(control, sink)  # type: ignore[arg-type]
+    view.renew_panel()
+    return json.loads(json.dumps(view.since(Cursor(**seen)), allow_nan=False))
 
 
-def test_every_string_is_escaped(views: Views, sink: DashboardSink, info: SessionInfo) -> None:
-    hostile = replace(
-        info,
-        source=replace(info.source, name=ATTACK, notes=(ATTACK,)),
-        engines={ATTACK: {"name": ATTACK, "version": ATTACK, "backend": ATTACK}},
-        truth=(
-            {
-                "kind": ATTACK,
-                "emotion": ATTACK,
-                "action_units": [ATTACK],
-                "onset_s": 0.5,
-                "apex_s": 0.6,
-                "offset_s": 0.7,
-            },
-        ),
-    )
-    sink.open(hostile)
-    sink.on_frame(frame(2.0, state=ATTACK, flags=(ATTACK,)))
-    sink.on_event(
-        replace(
-            scripted(0), emotion=ATTACK, regions=(ATTACK,), quality=(ATTACK,), probabilities=None
-        )
-    )
-    sink.on_event(replace(scripted(1), state=EventState.WITHDRAWN, quality=(ATTACK,)))
-    metrics = figures(lost={ATTACK: 3}, notes=(ATTACK + "2",), source_state=ATTACK)
-    for running in (True, False):
-        html = text(render(views, Control(metrics, running=running, error=ATTACK), sink))
-        assert "<script" not in html
-        assert "<img" not in html
-        assert "onerror=alert(1)&gt;" in html
+def test_before_the_first_session(sink: DashboardSink) -> None:
+    document = look(Control(running=False, threshold_factor=None), sink)
+    assert document["session"] == 0
+    assert document["figures"]["state"]["text"] == "Ready"
+    assert document["points"]["time_s"] == document["events"] == document["markers"] == []
 
 
-def test_panels_stay_small_however_long_the_session(
-    views: Views, sink: DashboardSink, info: SessionInfo
+def test_the_second_look_holds_only_what_is_new(sink: DashboardSink, info: SessionInfo) -> None:
+    sink.open(info)
+    for index in range(10):
+        sink.on_frame(frame(index / 10, math.nan if index == 3 else 0.2))
+    sink.on_event(scripted(0))
+    view = LiveView(Control(figures()), sink)  # type: ignore[arg-type]
+    view.renew_panel()
+    first = view.since(Cursor())
+    assert first["about"]["truth"]
+    assert first["points"]["score"][3] is None
+    assert [event["id"] for event in first["events"]] == [1]
+    seen = Cursor(**{name: first[name] for name in Cursor.__dataclass_fields__})
+    second = view.since(seen)
+    assert second["points"]["time_s"] == second["events"] == []
+    assert "about" not in second
+    assert "figures" not in second
+    assert len(json.dumps(second)) < 300
+    sink.journal.mark(0.5, 100, "stimulus", "AR")
+    assert view.since(seen)["markers"] == [{"time_s": 0.5, "text": "stimulus"}]
+
+
+def test_a_look_stays_small_however_long_the_session(
+    sink: DashboardSink, info: SessionInfo
 ) -> None:
     truth = tuple(
         {
@@ -126,20 +122,40 @@ def test_panels_stay_small_however_long_the_session(
         for n in range(1200)
     )
     sink.open(replace(info, truth=truth))
-    for step in range(70 * 20):  # the end of an hour
-        sink.on_frame(frame(3530 + step / 20, 10 * math.sin(step), gap_before=step % 2))
+    for step in range(70 * 50):  # the end of an hour
+        sink.on_frame(frame(3530 + step / 50, 10 * math.sin(step), gap_before=step % 2))
     for number in range(1200):
         sink.on_event(scripted(number))
     notes = tuple(f"Note number {n} of this long session." for n in range(100))
-    panels = render(views, Control(figures(notes=notes)), sink)
-    for panel in (panels.status, panels.figures, panels.timeline, panels.detections):
-        assert len(panel) < LIMIT
-    assert panels.detections.count("<tr") <= 2 * (MAX_ROWS + 1)
-    assert panels.timeline.count("L") <= 3 * 601
+    first = look(Control(figures(notes=notes)), sink)
+    assert len(json.dumps(first)) < 4 * LIMIT
+    later = look(
+        Control(figures(notes=notes)), sink, session=1, point=first["point"], revision=1200
+    )
+    assert len(json.dumps(later)) < LIMIT
+    assert len(later["figures"]["banners"]) == 6
+
+
+def test_an_event_carries_what_was_said_of_it(sink: DashboardSink, info: SessionInfo) -> None:
+    sink.open(info)
+    sink.on_event(scripted(0))
+    first = look(Control(figures()), sink)
+    (event,) = first["events"]
+    assert (event["state"], event["kind"], event["verdict"]) == ("closed", "micro", None)
+    assert event["probabilities"]["negative"] == 0.72
+    assert event["offset_s"] - event["onset_s"] == pytest.approx(0.24)
+    sink.on_event(scripted(1))
+    seen = {name: look(Control(figures()), sink)[name] for name in ("session", "revision")}
+    from tests.dashboard.test_journal import said  # noqa: PLC0415 - shared helper
+
+    sink.journal.edit(said(1, "relabel", emotion="surprise"))
+    (event,) = look(Control(figures()), sink, **seen)["events"]
+    assert (event["emotion"], event["found_emotion"]) == ("surprise", "negative")
+    assert event["reviewers"] == ["AR"]
 
 
 def test_the_truth_stands_beside_what_was_found_one_to_one(
-    views: Views, sink: DashboardSink, info: SessionInfo
+    sink: DashboardSink, info: SessionInfo
 ) -> None:
     sink.open(info)
     sink.on_frame(frame(9.0))
@@ -147,63 +163,25 @@ def test_the_truth_stands_beside_what_was_found_one_to_one(
     twice = replace(found, id=7, onset_s=found.onset_s + 0.05)
     for event in (found, twice, wrong_kind):
         sink.on_event(event)
-    html = render(views, Control(figures()), sink).detections
+    truth = told(Control(figures()), sink)["truth"]
     # Three expressions have begun; the third may still be found.
-    assert "1 of 2 found, 2 detections match none" in html
-    assert html.count("not found") == 1
-    assert "#1</td>" in html
+    assert truth["summary"].startswith("1 of 2 found, 2 detections match none")
+    assert [row["found"] for row in truth["rows"]] == [1, "missed", None]
 
 
-def test_what_is_to_come_is_not_given_away(
-    views: Views, sink: DashboardSink, info: SessionInfo
-) -> None:
+def test_what_is_to_come_is_not_given_away(sink: DashboardSink, info: SessionInfo) -> None:
     sink.open(info)
     sink.on_frame(frame(0.5))
-    assert "No expression has begun yet." in render(views, Control(), sink).detections
+    assert told(Control(), sink)["truth"]["rows"] == []
+    sink.on_frame(frame(1.1))  # in the middle of the first
+    (row,) = told(Control(), sink)["truth"]["rows"]
+    assert row["offset_s"] == 1.1
 
 
-def test_a_source_without_truth_shows_none(
-    views: Views, sink: DashboardSink, info: SessionInfo
-) -> None:
+def test_a_source_without_truth_shows_none(sink: DashboardSink, info: SessionInfo) -> None:
     sink.open(replace(info, truth=None))
-    assert "Truth" not in text(render(views, Control(figures()), sink))
-
-
-def test_the_line_is_broken_where_nothing_was_measured(
-    views: Views, sink: DashboardSink, info: SessionInfo
-) -> None:
-    sink.open(info)
-    for step in range(100):
-        blind = 40 <= step < 50
-        sink.on_frame(frame(step / 10 + 0.01, math.nan if step == 70 else 0.2, success=not blind))
-    html = render(views, Control(figures()), sink).timeline
-    line = html.split('class="glint-line" d="')[1].split('"')[0]
-    assert line.count("M") == 3
-    assert "nan" not in html
-    assert html.count('class="glint-blind"') == 1
-
-
-def test_micro_and_macro_and_unfinished_events_are_told_apart(
-    views: Views, sink: DashboardSink, info: SessionInfo
-) -> None:
-    sink.open(replace(info, truth=None))
-    sink.on_frame(frame(9.9))
-    sink.on_event(scripted(0))
-    sink.on_event(scripted(2))
-    html = render(views, Control(figures()), sink).timeline
-    micro, macro = html.split('class="glint-lane-name">')[1:3]
-    assert micro.count("glint-span") == 1
-    assert "glint-e-negative" in micro
-    assert macro.count("glint-span") == 1
-    assert "glint-e-surprise" in macro
-    assert "glint-open" not in html.split('class="glint-plot"')[1]
-    sink.on_event(
-        replace(
-            scripted(2), id=4, state=EventState.CONFIRMED, onset_s=9.8, offset_s=None, kind=None
-        )
-    )
-    html = render(views, Control(figures()), sink).timeline
-    assert html.count("glint-open") == 2  # in its lane and behind the score
+    assert told(Control(figures()), sink)["truth"] is None
+    assert look(Control(figures()), sink)["about"]["truth"] is False
 
 
 @pytest.mark.parametrize(
@@ -212,76 +190,153 @@ def test_micro_and_macro_and_unfinished_events_are_told_apart(
         (Control(figures()), "Analysing"),
         (Control(figures(source_state="stalled")), "Stalled"),
         (Control(figures(source_state="reconnecting")), "Reconnecting"),
+        (Control(figures(source_state="waiting")), "Waiting"),
         (Control(figures(source_state="ended")), "Finishing"),
-        (Control(figures(end_state="finished"), running=False), "Finished"),
+        (Control(figures(end_state="finished"), running=False), "Ended"),
         (Control(figures(end_state="interrupted"), running=False), "Stopped"),
-        (Control(figures(end_state="failed"), running=False, error="It broke."), "It broke."),
-        (Control(figures(lost={"alignment_overrun": 1234})), "alignment overrun 1234"),
-        (Control(figures(notes=("Recognition is off.",))), "Recognition is off."),
-        (Control(figures(fps_measured=120.0)), "120 of 200 frames a second"),
-        (Control(figures(fps_measured=None, fps_asked=None, latency_ms={})), "nothing asked for"),
-        (Control(figures()), "99 % within 4.5 ms"),
-        (Control(figures()), "Spotter"),
-        (Control(figures(), threshold_factor=7.5), "threshold factor 7.5"),
+        (Control(figures(end_state="failed"), running=False, error="It broke."), "Failed"),
     ],
 )
 def test_the_state_of_the_session_is_said(
-    views: Views, sink: DashboardSink, info: SessionInfo, control: Control, shown: str
+    sink: DashboardSink, info: SessionInfo, control: Control, shown: str
 ) -> None:
     sink.open(info)
-    sink.on_frame(frame(1.0))
-    panels = render(views, control, sink)
-    assert shown in panels.status + panels.figures
+    document = told(control, sink)
+    assert document["state"]["text"] == shown
+    if control.error:
+        assert document["banners"][0] == {"tone": "bad", "text": "It broke."}
 
 
 @pytest.mark.parametrize(
-    ("calibration", "shown"),
+    ("metrics", "text"),
     [
-        (None, "not calibrated"),
-        ({"verdict": "fit", "age_s": 5400, "subject": "P07"}, "1.5 hours old at the start; P07"),
-        ({"verdict": "not fit", "age_s": 3 * 86_400}, "3 days old at the start"),
+        (figures(notes=("Recognition is off.",)), "Recognition is off."),
+        (figures(fps_measured=120.0), "120 of 200 frames a second"),
+    ],
+)
+def test_what_the_operator_must_know_is_said(
+    sink: DashboardSink, info: SessionInfo, metrics: SessionMetrics, text: str
+) -> None:
+    sink.open(info)
+    assert any(text in banner["text"] for banner in told(Control(metrics), sink)["banners"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "value", "note", "tone"),
+    [
+        ({}, "Frame rate", "199.7", "200 asked for", ""),
+        ({"fps_asked": None, "fps_measured": None}, "Frame rate", NOTHING, "nothing asked for", ""),
+        ({"lost": {"alignment_overrun": 1234}}, "Lost frames", "1,234", "overrun 1,234", "bad"),
+        ({}, "Lost frames", "0", "of 1,000 captured", "good"),
+        ({}, "Capture to score", "1.6", "99 % within 4.5 ms", ""),
+        ({}, "Jitter", "0.30", "interval 5.00", ""),
+        ({"interval_ms": {}}, "Jitter", NOTHING, "", ""),
+        ({"buffers": {"analysis": 0.75}}, "Buffers", "75%", "analysis 75%", "warn"),
+        ({"source_counters": {"stalls": 2, "black": 7}}, "Source", "stalls 2", "black 7", "warn"),
+    ],
+)
+def test_the_instruments_say_what_was_measured(
+    sink: DashboardSink,
+    info: SessionInfo,
+    changes: dict[str, Any],
+    name: str,
+    value: str,
+    note: str,
+    tone: str,
+) -> None:
+    sink.open(replace(info, source=replace(info.source, live=True)))
+    found = tile(Control(figures(**changes)), sink, name)
+    assert (found["value"], found["tone"]) == (value, tone)
+    assert note in found["note"]
+
+
+@pytest.mark.parametrize(
+    ("calibration", "value", "note"),
+    [
+        (None, "None", "not calibrated"),
+        (
+            {"verdict": "fit", "age_s": 5400, "subject": "P07"},
+            "Fit",
+            "1.5 hours old at the start; P07",
+        ),
+        ({"verdict": "not fit", "age_s": 3 * 86_400}, "Not fit", "3 days old at the start"),
     ],
 )
 def test_the_calibration_and_its_age_are_said(
-    views: Views,
     sink: DashboardSink,
     info: SessionInfo,
     calibration: dict[str, object] | None,
-    shown: str,
+    value: str,
+    note: str,
 ) -> None:
     sink.open(replace(info, calibration=calibration))
-    html = render(views, Control(figures()), sink).figures
-    assert shown in html
-    assert str(calibration["verdict"]).capitalize() in html if calibration else "None" in html
+    found = tile(Control(figures()), sink, "Calibration")
+    assert (found["value"], found["note"]) == (value, note)
 
 
 @pytest.mark.parametrize(
-    ("status", "shown"),
+    ("status", "value", "note", "tone"),
     [
-        (None, "no picture is stored"),
-        (RecordingStatus("recording", 12_345, {}), "12,345"),
-        (RecordingStatus("recording", 12_345, {}), "nothing left out"),
-        (RecordingStatus("recording", 9, {"recording_overrun": 3}), "recording overrun 3"),
-        (RecordingStatus("failed", 9, {"recording_failed": 3}), "glint-bad"),
+        (None, "Off", "no picture is stored", ""),
+        (RecordingStatus("recording", 12_345, {}), "12,345", "nothing left out", "good"),
+        (RecordingStatus("recording", 9, {"recording_overrun": 3}), "9", "overrun 3", "warn"),
+        (RecordingStatus("failed", 9, {"recording_failed": 3}), "9", "failed 3", "bad"),
     ],
 )
-def test_the_recording_is_said(
-    views: Views,
+def test_storage_and_recording_are_said(
     sink: DashboardSink,
     info: SessionInfo,
+    tmp_path: Path,
     status: RecordingStatus | None,
-    shown: str,
+    value: str,
+    note: str,
+    tone: str,
 ) -> None:
-    sink.open(info)
-    assert shown in render(views, Control(figures(recording=status)), sink).figures
+    sink.open(replace(info, folder=tmp_path))
+    control = Control(figures(recording=status))
+    found = tile(control, sink, "Recording")
+    assert (found["value"], found["tone"]) == (value, tone)
+    assert note in found["note"]
+    assert tile(control, sink, "Disk")["unit"] == "GB left"
+    assert told(control, sink)["recording"] == (status is not None)
 
 
-def test_what_the_source_counted_is_said(
-    views: Views, sink: DashboardSink, info: SessionInfo
+def test_whether_and_under_whose_consent_a_session_is_stored_is_said(
+    sink: DashboardSink, info: SessionInfo, tmp_path: Path
 ) -> None:
     sink.open(info)
-    quiet = render(views, Control(figures(source_counters={"stalls": 0})), sink).figures
-    assert "stalls" not in quiet
-    told = render(views, Control(figures(source_counters={"stalls": 2, "black": 7})), sink).figures
-    assert "stalls 2" in told
-    assert "black 7" in told
+    assert told(Control(figures()), sink)["storage"]["stored"] is False
+    assert tile(Control(figures()), sink, "Storage")["note"] == "nothing is stored"
+    consent = {"confirmed_by": "AR", "confirmed_utc": "2026-01-01T10:00:00Z", "text": "glint-1"}
+    configuration = {"subject": "P07", "consent": consent}
+    sink.open(replace(info, folder=tmp_path, configuration=configuration))
+    storage = told(Control(figures()), sink)["storage"]
+    assert (storage["stored"], storage["subject"]) == (True, "P07")
+    assert storage["consent"] == "glint-1, confirmed by AR, 2026-01-01 10:00 UTC"
+    assert str(tmp_path.parent) not in json.dumps(storage)  # a browser learns no path
+
+
+def test_a_learned_engine_is_shown_with_its_manifest(info: SessionInfo) -> None:
+    engines = {
+        "recognizer": {"name": "ststnet", "version": "1.0", "backend": "onnx", "fallback": None},
+        "spotter": {"name": "flow", "version": "1.0"},
+        "aligner": {"name": "../../etc/passwd", "version": ""},
+    }
+    document = about(replace(info, engines=engines))
+    assert document is not None
+    learned, *others = document["engines"]
+    assert json.loads(learned["manifest"])["name"] == "ststnet"
+    assert [engine["manifest"] for engine in others] == [None, None]
+
+
+def test_unfinished_and_withdrawn_events_are_told_apart(
+    sink: DashboardSink, info: SessionInfo
+) -> None:
+    sink.open(info)
+    event = replace(scripted(0), state=EventState.CONFIRMED, offset_s=None, kind=None)
+    sink.on_event(event)
+    assert look(Control(figures()), sink)["events"][0]["state"] == "confirmed"
+    sink.on_event(replace(event, state=EventState.WITHDRAWN, quality=("blink",)))
+    document = look(Control(figures()), sink)
+    assert document["events"][0]["state"] == "withdrawn"
+    assert "withdrawn: blink 1" in document["figures"]["summary"]

@@ -62,6 +62,7 @@ def test_session_json_tells_what_ran_from_the_start_to_the_end(sink, folder):
     assert started == {
         "version": "0.1.0",
         "subject": None,
+        "consent": None,
         "source": {
             "name": "clip.mp4",
             "kind": "video",

@@ -1,0 +1,114 @@
+"""Small pictures of the face at each apex, for the list of detections. They live in memory only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from engines.events import Event, EventState
+from streamer.frame import Image
+
+MAX_PICTURES = 100
+"""The newest ones are kept; one is about 6 kB."""
+
+SIZE = 144
+"""Edge of a picture in pixels."""
+
+_MARGIN = 0.12
+_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 85]
+
+Box = tuple[float, float, float, float]
+
+
+class ApexPictures:
+    """Takes the picture of an apex out of the capture ring when its event is confirmed.
+
+    That happens on the thread that tells the sinks, which may be late by seconds without harm.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._picture_of: Callable[[int], Image | None] | None = None
+        self._pictures: dict[int, tuple[int, bytes]] = {}  # event → apex frame, JPEG
+        self._wanted = True
+
+    @property
+    def wanted(self) -> bool:
+        """Whether pictures are taken. Switching it off forgets those that were."""
+        return self._wanted
+
+    @wanted.setter
+    def wanted(self, wanted: bool) -> None:
+        with self._lock:
+            self._wanted = wanted
+            if not wanted:
+                self._pictures.clear()
+
+    def take_from(self, picture_of: Callable[[int], Image | None]) -> None:
+        """Set where the picture of a frame comes from; it returns None for one that is gone."""
+        self._picture_of = picture_of
+
+    def take(self, event: Event, box: Box | None) -> None:
+        """Keep the face at the apex of an event, as far as the picture is still there.
+
+        Args:
+            event: An event that has just changed its state.
+            box: Where the face is, (x, y, width, height) in pixels; None takes no picture.
+        """
+        if event.state is EventState.WITHDRAWN:
+            self._pictures.pop(event.id, None)
+            return
+        known = self._pictures.get(event.id)
+        if (
+            not self._wanted
+            or box is None
+            or self._picture_of is None
+            or event.state is EventState.TENTATIVE
+            or (known is not None and known[0] == event.apex_frame)
+        ):
+            return
+        picture = self._picture_of(event.apex_frame)
+        if picture is None:
+            return
+        jpeg = _face(picture, box)
+        with self._lock:
+            if self._wanted and jpeg is not None:
+                self._pictures[event.id] = (event.apex_frame, jpeg)
+                while len(self._pictures) > MAX_PICTURES:
+                    del self._pictures[next(iter(self._pictures))]
+
+    def has(self, event: int) -> bool:
+        """Whether there is a picture of an event."""
+        return event in self._pictures
+
+    def jpeg(self, event: int) -> bytes | None:
+        """Return the picture of an event as JPEG; None when there is none."""
+        known = self._pictures.get(event)
+        return None if known is None else known[1]
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._pictures.clear()
+
+
+def _face(picture: Image, box: Box) -> bytes | None:
+    """Cut the square around a face, small, as JPEG; None for a face outside the picture."""
+    x, y, width, height = box
+    half = max(width, height) * (0.5 + _MARGIN)
+    rows = _within(y + height / 2, half, picture.shape[0])
+    columns = _within(x + width / 2, half, picture.shape[1])
+    cut: Any = picture[rows, columns]
+    if not cut.size:
+        return None
+    scale = SIZE / max(cut.shape[:2])
+    small = cv2.resize(cut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.imencode(".jpg", small, _OPTIONS)[1]).tobytes()
+
+
+def _within(middle: float, half: float, limit: int) -> slice:
+    return slice(min(max(round(middle - half), 0), limit), min(max(round(middle + half), 0), limit))

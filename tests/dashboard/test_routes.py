@@ -1,0 +1,169 @@
+"""What the page's script may ask, on the application itself."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import zipfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from streamer.dashboard.app import create_app
+from streamer.dashboard.live_session import LiveSession
+from streamer.dashboard.routes import MAX_BODY
+from streamer.dashboard.sink import DashboardSink
+from streamer.sinks.session_folder import SessionFolderSink
+from tests.dashboard.fake_pipeline import FakePipeline, astronaut, scripted
+from tests.dashboard.test_dashboard_sink import frame
+
+Story = Callable[[httpx.AsyncClient], Awaitable[None]]
+
+
+@pytest.fixture
+def stored(sink: DashboardSink, tmp_path: Path) -> LiveSession:
+    """A stored session that has begun and stands still, with one detection."""
+    folder = tmp_path / "s"
+    live = LiveSession(
+        lambda sinks: FakePipeline([*sinks, SessionFolderSink(folder)], frames=0, folder=folder),
+        [sink],
+    )
+    live.start()
+    live.stop()
+    sink.on_frame(frame(2.0, box=(236.0, 52.0, 104.0, 136.0)))
+    sink.apexes.take_from(lambda _: astronaut())
+    sink.on_event(scripted(0))
+    return live
+
+
+@pytest.fixture
+def tell(stored: LiveSession, sink: DashboardSink) -> Callable[[Story], None]:
+    app = create_app(stored, sink)
+    sink.apexes.take_from(lambda _: astronaut())
+
+    def run(story: Story) -> None:
+        async def ask() -> None:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+                await story(http)
+
+        asyncio.run(ask())
+
+    return run
+
+
+def test_a_detection_is_judged_and_the_folder_keeps_every_word(
+    tell: Callable[[Story], None], tmp_path: Path
+) -> None:
+    async def story(http: httpx.AsyncClient) -> None:
+        said = {"session": 1, "event": 1, "who": "AR"}
+        for more in (
+            {"action": "confirm"},
+            {"action": "relabel", "emotion": "surprise"},
+            {"action": "note", "note": "<b>coughed</b>"},
+            {"action": "undo"},
+        ):
+            assert (await http.post("/edits", json={**said, **more})).status_code == 204
+        document = (await http.get("/live")).json()
+        (event,) = document["events"]
+        assert event["verdict"] == "confirmed"
+        assert event["emotion"] == "surprise"
+        assert event["notes"] == []  # the last word was taken back
+
+    tell(story)
+    lines = (tmp_path / "s" / "annotations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["action"] for line in lines] == ["confirm", "relabel", "note", "undo"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/edits", {"session": 1, "event": 99, "action": "confirm", "who": "AR"}, 404),
+        ("/edits", {"session": 7, "event": 1, "action": "confirm", "who": "AR"}, 409),
+        ("/edits", {"session": 1, "event": 1, "action": "undo", "who": "AR"}, 409),
+        ("/edits", {"session": 1, "event": 1, "action": "relabel", "who": "AR"}, 422),
+        ("/edits", {"session": 1, "event": 1, "action": "add", "who": "AR"}, 422),
+        ("/edits", {"session": 1, "event": 1, "action": "confirm", "who": ""}, 422),
+        ("/edits", {"session": 1, "event": 1, "action": "confirm", "who": "AR", "path": "x"}, 422),
+        ("/edits", {"note": "x" * MAX_BODY}, 413),
+        ("/markers", {"text": "a", "who": "AR"}, 409),  # nothing runs
+        ("/markers", {"text": "", "who": "AR"}, 422),
+        ("/screen", {"hidden": "perhaps"}, 422),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(
+    tell: Callable[[Story], None], tmp_path: Path, path: str, body: dict[str, object], status: int
+) -> None:
+    async def story(http: httpx.AsyncClient) -> None:
+        response = await http.post(path, json=body)
+        assert response.status_code == status
+        assert response.json()["error"]
+
+    tell(story)
+    assert not (tmp_path / "s" / "annotations.jsonl").exists()
+
+
+def test_another_sites_page_can_post_nothing(tell: Callable[[Story], None]) -> None:
+    async def story(http: httpx.AsyncClient) -> None:
+        hidden = {"hidden": True}
+        foreign = {"Origin": "http://evil.example"}
+        assert (await http.post("/screen", json=hidden, headers=foreign)).status_code == 403
+        form = await http.post("/screen", content='{"hidden": true}')
+        assert form.status_code == 415
+        assert (await http.get("/live")).json()["figures"]["hidden"] is False
+
+    tell(story)
+
+
+def test_hiding_the_picture_hides_the_apexes_too(
+    tell: Callable[[Story], None], sink: DashboardSink
+) -> None:
+    async def story(http: httpx.AsyncClient) -> None:
+        picture = await http.get("/apexes/1.jpg")
+        assert picture.content.startswith(b"\xff\xd8\xff")
+        assert picture.headers["cache-control"] == "no-store"
+        await http.post("/screen", json={"hidden": True})
+        assert sink.hidden
+        assert (await http.get("/live")).json()["figures"]["hidden"] is True
+        assert (await http.get("/apexes/1.jpg")).status_code == 404
+        await http.post("/screen", json={"hidden": False})
+        assert (await http.get("/apexes/1.jpg")).status_code == 200
+        await http.post("/screen", json={"thumbnails": False})
+        assert (await http.get("/apexes/1.jpg")).status_code == 404
+        for wrong in ("/apexes/..%2f..%2fetc.jpg", "/apexes/x.jpg"):
+            assert (await http.get(wrong)).status_code in (404, 422)
+
+    tell(story)
+
+
+def test_the_export_holds_numbers_and_no_pictures(
+    tell: Callable[[Story], None], tmp_path: Path
+) -> None:
+    (tmp_path / "s" / "recording").mkdir()
+    (tmp_path / "s" / "recording" / "video.nut").write_bytes(b"a face")
+
+    async def story(http: httpx.AsyncClient) -> None:
+        await http.post("/edits", json={"session": 1, "event": 1, "action": "confirm", "who": "AR"})
+        response = await http.get("/export.zip")
+        assert response.status_code == 200
+        assert 's.zip"' in response.headers["content-disposition"]
+        names = zipfile.ZipFile(io.BytesIO(response.content)).namelist()
+        assert {"session.json", "events.jsonl", "frames.csv", "annotations.jsonl"} <= set(names)
+        assert "export/elan/s.eaf" in names
+        assert not any("recording" in name for name in names)
+
+    tell(story)
+
+
+def test_nothing_stored_is_nothing_to_export(session: LiveSession, sink: DashboardSink) -> None:
+    app = create_app(session, sink)
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            return (await http.get("/export.zip")).status_code
+
+    assert asyncio.run(ask()) == 404
