@@ -50,11 +50,14 @@ class RecognitionManifest(NetworkManifest):
         temperature: What averaged logits are divided by.
         unsure_below: Calibrated probability below which the most probable class is not named
             (`calibration.selective`); 0 names it always.
+        action_units: Numbers of the action units whose presence the graph's output `action_units`
+            tells; empty where it has none.
     """
 
     classes: tuple[str, ...]
     temperature: float
     unsure_below: float = Field(default=0.0, ge=0.0, le=1.0)
+    action_units: tuple[int, ...] = ()
 
 
 Manifest = TypeVar("Manifest", bound=NetworkManifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import numpy.typing as npt
 
 from calibration.temperature import probabilities
 from engines.network_files import RecognitionManifest, open_network
+from engines.recognition.action_units.estimator import UnitsSeen
 from engines.recognition.base import EventClip, Recognition, name_emotion
 from engines.recognition.sequences import PREPROCESSING, event_sequence
 
 INPUT_NAME = "faces"
 OUTPUT_NAME = "logits"
+UNITS_NAME = "action_units"
 
 
 class SequenceRecognizer:
@@ -39,6 +42,7 @@ class SequenceRecognizer:
         self.fallback = self._graph.fallback
         self._temperature = manifest.temperature
         self._unsure_below = manifest.unsure_below
+        self._units = UnitsSeen(manifest.action_units) if manifest.action_units else None
 
     def recognize(self, clip: EventClip) -> Recognition:
         """Recognise the emotion of one event.
@@ -47,12 +51,16 @@ class SequenceRecognizer:
             clip: The event's aligned faces; its apex is not looked at.
 
         Returns:
-            The emotion and calibrated probabilities. A clip without any motion gives the network's
+            The emotion, calibrated probabilities, and action units where the network tells which
+            are there. A clip without any motion gives the network's
             answer to nothing; such an event never reaches recognition.
         """
         outputs = self.outputs(clip)
         shares = probabilities(outputs[OUTPUT_NAME].astype(np.float64), self._temperature)[0]
-        return name_emotion(self.classes, shares, self._unsure_below)
+        answer = name_emotion(self.classes, shares, self._unsure_below)
+        if self._units is None:
+            return answer
+        return replace(answer, action_units=self._units(clip, outputs[UNITS_NAME][0]))
 
     def outputs(self, clip: EventClip) -> dict[str, npt.NDArray[np.float32]]:
         """Everything that the network gives of an event: logits, and what it was exported with.

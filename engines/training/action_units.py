@@ -121,10 +121,7 @@ def measure_events(
                 rows.append((features, present, displacement, clip.identity))
     if not rows:
         raise UserError("These people show no expression with action units: give other data.")
-    features, presence, displacements, identities = zip(*rows, strict=True)
-    return Measured(
-        np.array(features), np.array(presence), np.array(displacements), np.array(identities)
-    )
+    return Measured(*map(np.array, zip(*rows, strict=True)))
 
 
 def measure_still(
@@ -392,7 +389,7 @@ def _followed(clip: FaceClip, start: float, end: float) -> bool:
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """To six digits, which is what the manifest holds."""
-    return np.vectorize(lambda value: float(f"{value:.6g}"))(values)
+    return np.asarray(np.vectorize(lambda value: float(f"{value:.6g}"))(values))
 
 
 def _measured_shipped(source: ClipSource) -> dict[str, Any]:

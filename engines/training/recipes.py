@@ -43,8 +43,10 @@ from typing import Any, ClassVar
 from engines.errors import UserError
 from engines.motion import planes
 from engines.recognition import sequences
+from engines.training.networks.au_gacn import AuGacn
 from engines.training.networks.base import SpotAndRecognise
 from engines.training.networks.mean import Mean
+from engines.training.networks.mer_gcn import MerGcn
 from engines.training.networks.mol import Mol
 from engines.training.networks.sequence import SequenceNetwork
 from engines.training.networks.sfamnet import SfamNet
@@ -118,6 +120,10 @@ class SequenceRecipe:
     preprocessing: ClassVar[Mapping[str, object]] = sequences.PREPROCESSING
 
 
+_UNIT_GRAPH = Stage(
+    name="joint", epochs=16, batch=16, learning_rate=2e-3, weight_decay=1e-2, fading=True
+)
+
 RECIPES: Mapping[str, Recipe | SequenceRecipe] = MappingProxyType(
     {
         "mean": Recipe(
@@ -174,6 +180,12 @@ RECIPES: Mapping[str, Recipe | SequenceRecipe] = MappingProxyType(
                 ),
             ),
             paper="MOL (Shao et al., 2025)",
+        ),
+        "mer-gcn": SequenceRecipe(
+            build=MerGcn, stages=(_UNIT_GRAPH,), paper="MER-GCN (Lo et al., 2020)"
+        ),
+        "au-gacn": SequenceRecipe(
+            build=AuGacn, stages=(_UNIT_GRAPH,), paper="AU-GACN (Xie et al., 2020)"
         ),
     }
 )

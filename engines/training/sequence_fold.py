@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from calibration.temperature import fit_temperature
+from calibration.selective import choose_unsure_below
+from calibration.temperature import fit_temperature, probabilities
 from engines.errors import UserError
 from engines.network_files import RecognitionManifest
 from engines.recognition.sequence_recognizer import INPUT_NAME, OUTPUT_NAME, SequenceRecognizer
@@ -128,7 +129,9 @@ def _fit(
     classes = len(source.classes)
 
     def build() -> SequenceNetwork:
-        return recipe.build(classes)
+        network = recipe.build(classes)
+        network.study(training)
+        return network
 
     def on_epoch(line: EpochLog) -> None:
         told(f"{line.stage} {line.epoch}: {line.training_loss:.4f} / {line.validation_loss:.4f}")
@@ -201,13 +204,15 @@ def _write(
             ),
             classes=source.classes,
             temperature=found["temperature"],
+            unsure_below=found["unsure_below"],
+            action_units=network.units,
         )
         write_manifest(model.parent, manifest)
     return found
 
 
 def _calibrated(model: Path, judged: EventSamples) -> dict[str, Any]:
-    """The temperature of an exported network, fitted on the validation identities."""
+    """Temperature of an exported network and threshold of unsure, of the validation identities."""
     known = judged.emotion != NOT_LEARNED
     with open_graph(model, "onnx") as graph:
         logits = np.concatenate(
@@ -217,9 +222,12 @@ def _calibrated(model: Path, judged: EventSamples) -> dict[str, Any]:
             ]
         )
     truth = judged.emotion[known]
+    temperature, correct = fit_temperature(logits, truth), logits.argmax(axis=1) == truth
+    confidence = probabilities(logits, temperature).max(axis=1)
     return {
-        "temperature": fit_temperature(logits, truth),
-        "validation_accuracy": float((logits.argmax(axis=1) == truth).mean()),
+        "temperature": temperature,
+        "unsure_below": choose_unsure_below(confidence, correct),
+        "validation_accuracy": float(correct.mean()),
     }
 
 

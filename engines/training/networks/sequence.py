@@ -21,10 +21,12 @@ class SequenceNetwork(nn.Module, ABC):
     Attributes:
         outputs: Names of what `forward` returns, the logits of the emotions first.
         shown: Names of what `show` returns.
+        units: Numbers of the action units whose presence the output `action_units` tells.
     """
 
     outputs: tuple[str, ...] = ("logits",)
     shown: tuple[str, ...] = ()
+    units: tuple[int, ...] = ()
 
     @abstractmethod
     def forward(self, faces: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
@@ -56,6 +58,9 @@ class SequenceNetwork(nn.Module, ABC):
         Returns:
             A scalar.
         """
+
+    def study(self, samples: EventSamples) -> None:
+        """Take from the training samples what is counted, not learned; called before training."""
 
     @staticmethod
     def teach(samples: EventSamples) -> dict[str, npt.NDArray[np.float32]]:
