@@ -291,9 +291,17 @@ def in_force(edits: Sequence[Edit]) -> tuple[Edit, ...]:
     )
 
 
-def review(events: Iterable[Event], edits: Sequence[Edit]) -> tuple[ReviewedEvent, ...]:
-    """Return events with what reviewers said of them, then the events that they added."""
-    valid = in_force(edits)
+def review(
+    events: Iterable[Event], edits: Sequence[Edit], who: str | None = None
+) -> tuple[ReviewedEvent, ...]:
+    """Return events with what reviewers said of them, then the events that they added.
+
+    Args:
+        events: The events as they were found.
+        edits: Every line of the reviewers' file.
+        who: Listen to this reviewer only; None listens to all of them.
+    """
+    valid = [edit for edit in in_force(edits) if who in (None, edit.who)]
     about: dict[int, list[Edit]] = {}
     for edit in valid:
         about.setdefault(edit.event, []).append(edit)

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -30,7 +30,14 @@ from engines.evaluation.spotting import Interval, interval_of_event
 from streamer.dashboard.access import AccessGuard, Credentials, check_bind
 from streamer.dashboard.server import WebServer
 from streamer.errors import SessionError
-from streamer.review.annotations import Annotations, Course, FrameIndex, Words
+from streamer.review.annotations import (
+    Annotations,
+    Course,
+    FrameIndex,
+    ReviewedEvent,
+    Words,
+    review,
+)
 from streamer.review.comparison import Comparison, compare_events, read_truths
 from streamer.review.export import FORMATS, export
 from streamer.review.library import Library, row
@@ -93,12 +100,22 @@ class _Said(_Message):
 
 
 class _Asked(_Message):
-    """What to compare a session with: one of the three ways to state a reference."""
+    """What to compare a session with.
 
-    reference: Literal["truth", "found", "session", "file"]
+    Attributes:
+        reference: The truth of the source, what was found, another session, an annotator's file,
+            or another reviewer of the same session.
+        session: Key of the other session.
+        name: Name of the file, or of the other reviewer.
+        text: What the file holds.
+        who: Whose corrections the other reviewer's are set beside.
+    """
+
+    reference: Literal["truth", "found", "session", "file", "reviewer"]
     session: str = ""
     name: Annotated[str, Field(max_length=200)] = ""
     text: str = ""
+    who: Annotated[str, Field(max_length=200)] = ""
 
 
 class _Report(_Message):
@@ -194,15 +211,18 @@ class ReviewDesk:
             UserError: The reference does not exist or cannot be read.
         """
         session = self.library.read(key)
-        events, length_s = session.kept(), duration_s(self.frames(session))
-        truths: Sequence[Interval]
+        events: Iterable[ReviewedEvent] = session.kept()
         if asked.reference == "found":
-            truths = [interval_of_event(each.event) for each in events if each.event.offset_s]
-            events = tuple(each.as_found() for each in session.reviewed() if not each.added)
+            truths = _intervals(session.reviewed())
+            events = [each.as_found() for each in session.reviewed() if not each.added]
             source = "the events as reviewers left them, beside what was found"
+        elif asked.reference == "reviewer":
+            truths = _intervals(review(session.events, session.edits, asked.name))
+            mine = review(session.events, session.edits, asked.who)
+            events = [each for each in mine if not each.rejected]
+            source = f"the events as {asked.name} left them, beside {asked.who or 'nobody'}'s"
         elif asked.reference == "session":
-            other = self.library.read(asked.session)
-            truths = [interval_of_event(e.event) for e in other.kept() if e.event.offset_s]
+            truths = _intervals(self.library.read(asked.session).reviewed())
             source = self.library.find(asked.session).place
         elif asked.reference == "truth":
             if session.truth is None:
@@ -213,7 +233,7 @@ class ReviewDesk:
             with _as_file(asked.name, asked.text) as path:
                 truths = read_truths(path, session)
             source = asked.name
-        return compare_events(events, truths, length_s, source)
+        return compare_events(events, truths, duration_s(self.frames(session)), source)
 
     def rerun(self, key: str, engines: Engines) -> dict[str, Any]:
         """Begin to analyse a session's pictures with other engines.
@@ -456,6 +476,15 @@ async def _read(request: Request, model: type[_Model]) -> _Model:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the message"
         raise SessionError(f"{where} is not usable: {first['msg'].lower()}; correct it.") from error
+
+
+def _intervals(events: Iterable[ReviewedEvent]) -> list[Interval]:
+    """Events that nobody rejected, as a reference."""
+    return [
+        interval_of_event(each.event)
+        for each in events
+        if not each.rejected and each.event.offset_s is not None
+    ]
 
 
 @contextmanager

@@ -236,6 +236,27 @@ def test_a_session_stands_beside_its_truth_a_file_another_session_and_its_review
     assert (both["tp"], both["fp"], both["fn"]) == (len(events) - 1, 1, 1)
 
 
+@pytest.mark.parametrize("form", ["megc", "elan", "jsonl"])
+def test_what_glint_writes_can_be_read_back_as_a_reference(client, archive, form):
+    key = key_of(client)
+    if form == "jsonl":
+        text, name = (archive / "P07" / "events.jsonl").read_text(encoding="utf-8"), "events.jsonl"
+    else:
+        text = client.get(f"/api/export?to={form}&key={key}").text
+        name = {"megc": "megc.csv", "elan": "P07.eaf"}[form]
+    both = figures(compare(client, key, reference="file", name=name, text=text))["both"]
+    assert (both["f1"], both["fp"]) == (1, 0)
+
+
+def test_two_reviewers_of_one_session_are_compared(client, archive):
+    key, events = key_of(client), read_session(archive / "P07").events
+    say(client, key, "reject", event=events[0].id, who="Ada")
+    say(client, key, "confirm", event=events[0].id, who="Bob")
+    say(client, key, "add", frames={"onset": 0, "apex": 2, "offset": 6}, who="Bob")
+    both = figures(compare(client, key, reference="reviewer", name="Bob", who="Ada"))["both"]
+    assert (both["tp"], both["fp"], both["fn"]) == (len(events) - 1, 0, 2)
+
+
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [

@@ -864,15 +864,19 @@
     const group = (name, rows) => (rows.length ? make("optgroup", { label: name }, ...rows.map((row) => option(`session:${row.key}`, label(row)))) : null);
     $("reference").replaceChildren(...[
       option("", "nothing"), here.session.truth && option("truth", "the truth that its source knew"),
-      here.session.edits.length && option("found", "my corrections: how far the engine was right"),
+      here.session.edits.length && option("found", "its own corrections: how far the engine was right"),
+      ...otherReviewers().map((name) => option(`reviewer:${name}`, `the corrections of ${name}, beside mine`)),
       option("file", "an annotator's file (CSV, ELAN, MEGC, JSON lines)…"), group("Sessions of the same recording", same), group("Other sessions", strange),
     ].filter(Boolean));
     showAsked();
   });
 
+  const otherReviewers = () => [...new Set(desk.session.edits.map((edit) => edit.who))].filter((name) => name !== $("who").value.trim());
+
   const showAsked = () => {
     const { asked } = desk;
-    $("reference").value = !asked ? "" : asked.reference === "session" ? `session:${asked.session}` : asked.reference;
+    const which = { session: asked?.session, reviewer: asked?.name }[asked?.reference];
+    $("reference").value = !asked ? "" : which ? `${asked.reference}:${which}` : asked.reference;
     $("drop").hidden = !asked;
   };
 
@@ -935,14 +939,16 @@
 
   const MAX_FILE = 4_000_000;
   $("reference").onchange = attempt(async () => {
-    const [what, key] = $("reference").value.split(":");
+    const [what, ...rest] = $("reference").value.split(":");
+    const which = rest.join(":"); // a name may hold a colon
     if (what === "file") {
       showAsked();
       $("file").value = "";
       $("file").click();
     } else {
       try {
-        await compareWith(what ? { reference: what, ...(key ? { session: key } : {}) } : null);
+        const more = { session: { session: which }, reviewer: { name: which, who: $("who").value.trim() } }[what];
+        await compareWith(what ? { reference: what, ...more } : null);
       } finally {
         showAsked();
       }
