@@ -4,12 +4,14 @@
 
 FOLDER is the synthetic set that the learned engines were trained on; only its test identities are
 looked at. Prints, as Markdown, micro-expression spotting as filmed and at lower frame rates,
-recognition of true expressions, and what a frame costs one core.
+recognition of true expressions, and what a frame and an event cost one core. `--only recognition`
+is the table from which a recogniser is chosen.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
 from benchmarks.results import RESULTS, bounded, number, save, table
@@ -26,6 +29,7 @@ from engines.evaluation.spotting import Tally, pool
 from engines.events import Event
 from engines.motion.planes import composite_planes
 from engines.recognition.registry import RECOGNIZERS, create_recognizer
+from engines.runtime.shipped import find_graphs
 from engines.spotting.base import MotionSample, Spotter
 from engines.spotting.config import FlowSpotterConfig
 from engines.spotting.network_spotter import NetworkSpotter
@@ -42,6 +46,8 @@ LOWER_RATES = (60.0, 30.0)
 
 FACTORS = (4.0, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0)
 """What the training-free spotter's threshold is chosen from, on the validation identities."""
+
+PARTS = ("spotting", "recognition", "cost")
 
 TUNED = "flow, tuned"
 """The training-free spotter at the threshold that was chosen so, as the networks' were."""
@@ -133,24 +139,37 @@ def _found(
 
 
 def recognition(clips: Sequence[FaceClip], classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Recognition figures of each recogniser that has these classes."""
-    figures = {}
+    """Recognition figures of each recogniser that has these classes.
+
+    With them `ms_per_event`, what an event costs one core in the middle, and `gives`, what the
+    engine itself answers.
+    """
+    figures: dict[str, dict[str, Any]] = {}
     for name in sorted(RECOGNIZERS):
         engine = create_recognizer(name)
         if set(engine.classes) == set(classes):
-            events = []
+            events, spent_ms, gives = [], [], ["emotion"]
             for clip in tqdm(clips, desc=name, unit="clip", file=sys.stderr):
                 for event in clip.events:
-                    answer = engine.recognize(event_clip(clip, event)).most_probable
+                    cut = event_clip(clip, event)
+                    started = time.process_time()
+                    answer = engine.recognize(cut)
+                    spent_ms.append(1e3 * (time.process_time() - started))
                     events.append(
                         {
                             "identity": clip.identity,
                             "kind": event.kind.value,
                             "emotion": event.emotion,
-                            "recognised": answer,
+                            "recognised": answer.most_probable,
+                            "probabilities": answer.probabilities,
                         }
                     )
-            figures[name] = recognition_figures(events, classes)
+                    if answer.action_units is not None:
+                        gives = ["emotion", "action units"]
+            found = recognition_figures(events, classes)
+            for group in found.values():
+                group |= {"ms_per_event": float(np.median(spent_ms)), "gives": gives}
+            figures[name] = found
         engine.close()
     return figures
 
@@ -241,6 +260,42 @@ def recognition_table(figures: dict[str, dict[str, Any]]) -> str:
     return table(("recogniser", "expressions", "number", "UF1", "UAR", "accuracy"), rows)
 
 
+def choice_table(figures: Mapping[str, Mapping[str, Any]], composite: Path) -> str:
+    """One row for each recogniser: on people where it can be, on synthetic people, cost and size.
+
+    Args:
+        figures: As `recognition` returns them.
+        composite: What `python -m benchmarks.composite` wrote.
+    """
+    people = json.loads(composite.read_text("utf-8"))["results"] if composite.exists() else []
+    # The last protocol of an engine is the strictest: the recipe chosen inside every fold.
+    on_people = {row["engine"]: row for row in people if row["data"].startswith("composite")}
+    rows = []
+    for name, groups in figures.items():
+        both = (on_people.get(name), groups["micro"])
+        rows.append(
+            (
+                name,
+                *(
+                    "-" if row is None else bounded(row[key], tuple(row[f"{key}_interval"]))
+                    for row in both
+                    for key in ("uf1", "uar")
+                ),
+                number(groups["micro"]["ece"]),
+                number(groups["micro"]["ms_per_event"], 0),
+                number(sum(path.stat().st_size for path in _networks(name)) / 1000, 0),
+                ", ".join(groups["micro"]["gives"]),
+            )
+        )
+    header = ("recogniser", "UF1, people (composite)", "UAR", "UF1, synthetic micro", "UAR", "ECE",
+              "ms of one core an event", "kB", "gives")  # fmt: skip
+    return table(header, rows)
+
+
+def _networks(recognizer: str) -> list[Path]:
+    return [path for path in find_graphs(recognizer) if path.parents[1].name == "recognition"]
+
+
 def results(
     spotted: Mapping[str, Mapping[str, Mapping[str, Any]]],
     recognised: Mapping[str, Mapping[str, Mapping[str, Any]]],
@@ -267,6 +322,8 @@ def results(
                 "protocol": protocol,
                 **figures,
             }
+        event_ms = by_kind["micro"]["ms_per_event"]
+        yield {"engine": name, "task": "cost", "data": "recognition", "ms_per_event": event_ms}
     for what, ms in cost_ms.items():
         engine, colon, part = what.partition(": ")
         if colon:
@@ -287,7 +344,11 @@ def main(argv: Sequence[str]) -> int:
         default=RESULTS / "engines_synthetic.json",
         help="where the result goes (default: %(default)s)",
     )
+    parser.add_argument(
+        "--only", choices=PARTS, help="do one part alone and keep it under --json's name"
+    )
     arguments = parser.parse_args(argv)
+    parts = PARTS if arguments.only is None else (arguments.only,)
     cv2.setNumThreads(1)
     try:
         source = open_source(arguments.data)
@@ -297,33 +358,40 @@ def main(argv: Sequence[str]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    factor = choose_factor(list(source.clips(source.splits["validation"])))
-    found_spotting = spotting(clips, factor)
-    found_recognition = recognition(clips, source.classes)
-    found_costs = costs(max(clips, key=lambda clip: clip.fps))
-    cost_rows = [(name, number(ms, 3)) for name, ms in found_costs.items()]
-    report = "\n\n".join(
-        [
-            f"Data: {source.title}; test identities {', '.join(source.splits['test'])}. Synthetic: "
-            "these are no figures for people. In brackets 95 % intervals over identities.",
-            f"## Spotting of micro-expressions\n\n{spotting_table(found_spotting)}\n\n"
-            f"*{TUNED}*: threshold factor {factor:g}, chosen on the validation identities as the "
-            "networks' constants were. The head's speed is not known of these clips.",
-            f"## Recognition of true expressions\n\n{recognition_table(found_recognition)}",
-            f"## Cost\n\n{table(('a frame', 'ms of one core'), cost_rows)}",
-        ]
-    )
-    print(report)
-    measured = {
+    measured: dict[str, Any] = {
         "data": source.title,
         "data_sha256": source.fingerprint,
         "synthetic": True,
-        "tuned_threshold_factor": factor,
-        "spotting": found_spotting,
-        "recognition": found_recognition,
-        "cost_ms": found_costs,
-        "results": list(results(found_spotting, found_recognition, found_costs)),
+        "spotting": {},
+        "recognition": {},
+        "cost_ms": {},
     }
+    sections = [
+        f"Data: {source.title}; test identities {', '.join(source.splits['test'])}. Synthetic: "
+        "these are no figures for people. In brackets 95 % intervals over identities."
+    ]
+    if "spotting" in parts:
+        factor = choose_factor(list(source.clips(source.splits["validation"])))
+        measured |= {"tuned_threshold_factor": factor, "spotting": spotting(clips, factor)}
+        sections.append(
+            f"## Spotting of micro-expressions\n\n{spotting_table(measured['spotting'])}\n\n"
+            f"*{TUNED}*: threshold factor {factor:g}, chosen on the validation identities as the "
+            "networks' constants were. The head's speed is not known of these clips."
+        )
+    if "recognition" in parts:
+        measured["recognition"] = found = recognition(clips, source.classes)
+        sections += [
+            f"## Recognition of true expressions\n\n{recognition_table(found)}",
+            f"## Which recogniser\n\n{choice_table(found, RESULTS / 'composite.json')}",
+        ]
+    if "cost" in parts:
+        measured["cost_ms"] = costs(max(clips, key=lambda clip: clip.fps))
+        cost_rows = [(name, number(ms, 3)) for name, ms in measured["cost_ms"].items()]
+        sections.append(f"## Cost\n\n{table(('a frame', 'ms of one core'), cost_rows)}")
+    report = "\n\n".join(sections)
+    print(report)
+    figures = (measured[name] for name in ("spotting", "recognition", "cost_ms"))
+    measured["results"] = list(results(*figures))
     print(f"\n{save('engines', measured, report, arguments.json)}", file=sys.stderr)
     return 0
 

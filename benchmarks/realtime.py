@@ -85,24 +85,25 @@ def measure(config: GlintConfig, pictures: Image, fps: float, seconds: float) ->
 
 
 def report(rows: Sequence[Mapping[str, Any]], fps: float) -> str:
-    """A table for each part."""
+    """A table for each part; *emotion* is the time from an event's confirmation to its emotion."""
     sections = []
+    header = ["name", "lost", "p50 ms", "p99 ms", "cores", "events", "recognised"]
+    header += ["emotion p50 ms", "emotion max ms"]
     for part in PARTS:
         chosen = [row for row in rows if row["part"] == part]
         if chosen:
             title = "while recording" if part == "recording" else f"with each of the {part}"
             sections += [
                 f"## {fps:g} frames a second {title}",
-                table(
-                    ["name", "lost", "p50 ms", "p99 ms", "cores", "events", "recognised"],
-                    (_row(row) for row in chosen),
-                ),
+                table(header, (_row(row) for row in chosen)),
             ]
     return "\n\n".join(sections)
 
 
 def _row(row: Mapping[str, Any]) -> list[object]:
-    score = row["latency_ms"].get("capture_to_score", {})
+    score, emotion = (
+        row["latency_ms"].get(stage, {}) for stage in ("capture_to_score", "confirmed_to_emotion")
+    )
     lost = ", ".join(f"{cause} {frames}" for cause, frames in row["lost"].items()) or "none"
     return [
         row["name"],
@@ -111,6 +112,7 @@ def _row(row: Mapping[str, Any]) -> list[object]:
         number(row["cores"]),
         row["events"],
         row["recognised"],
+        *(number(emotion.get(q, np.nan), 0) for q in ("p50", "max")),
     ]
 
 
