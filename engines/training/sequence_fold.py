@@ -107,19 +107,21 @@ class SequenceLesson:
         return len(self._faces) // self._views
 
     def loss(self, network: SequenceNetwork, chosen: torch.Tensor, *, varied: bool) -> torch.Tensor:
-        """Mean loss of some expressions; see `engines.training.optimisation.Lesson`."""
+        """Mean loss of some expressions; see `engines.training.optimisation.Lesson`.
+
+        Whatever is learned beside it, an epoch is judged by the emotion alone.
+        """
         rows = chosen * self._views
-        if varied:
-            rows = rows + torch.randint(self._views, (len(chosen),))
-        faces = self._faces[rows].float()
+        if not varied:
+            return network.judge(self._faces[rows].float(), self._emotion[rows], self.weights)
+        rows = rows + torch.randint(self._views, (len(chosen),))
+        faces = _relit(self._faces[rows].float())
         targets = {name: values[rows] for name, values in self._targets.items()}
-        if varied:
-            faces = _relit(faces)
-            turned = torch.rand(len(chosen)) < 0.5
-            faces[turned] = faces[turned].flip(-1)
-            other = self._network.mirrored({n: values[turned] for n, values in targets.items()})
-            for name, values in other.items():
-                targets[name][turned] = values
+        turned = torch.rand(len(chosen)) < 0.5
+        faces[turned] = faces[turned].flip(-1)
+        other = self._network.mirrored({n: values[turned] for n, values in targets.items()})
+        for name, values in other.items():
+            targets[name][turned] = values
         return network.loss(faces, self._emotion[rows], targets, self.weights)
 
 

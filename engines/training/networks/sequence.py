@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn import functional
 
 from engines.training.event_clips import EventSamples
+from engines.training.samples import NOT_LEARNED
 
 Targets = Mapping[str, torch.Tensor]
 
@@ -61,6 +63,17 @@ class SequenceNetwork(nn.Module, ABC):
 
     def study(self, samples: EventSamples) -> None:
         """Take from the training samples what is counted, not learned; called before training."""
+
+    def judge(
+        self, faces: torch.Tensor, emotion: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        """Cross-entropy of the emotions of a batch, 0 without any; see `loss`."""
+        answer = self(faces)
+        logits = answer if isinstance(answer, torch.Tensor) else answer[0]
+        known = emotion != NOT_LEARNED
+        if not known.any():
+            return logits.new_zeros(())
+        return functional.cross_entropy(logits[known], emotion[known], weights)
 
     @staticmethod
     def teach(samples: EventSamples) -> dict[str, npt.NDArray[np.float32]]:
