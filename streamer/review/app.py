@@ -151,6 +151,7 @@ class ReviewDesk:
         return {
             **row(self.library.find(key), self.library),
             **view,
+            "report": (session.path / REPORT_FILE).is_file(),
             "recorded": None if pictures is None else _ranges(self.shelf.frames(pictures)),
         }
 

@@ -133,7 +133,8 @@ def _review_parser() -> CommandParser:
         "--auth",
         metavar="USER:PASSWORD",
         help="login that every route asks for; the environment variable GLINT_LOGIN does the same "
-        "and does not show in the list of processes",
+        "and does not show in the list of processes; GLINT_TOKEN holds a token instead, the "
+        "password of any user",
     )
     parser.add_argument(
         "--port", type=int, default=7861, help="port, 0 for a free one (default: %(default)s)"
@@ -155,10 +156,11 @@ def _review(options: argparse.Namespace) -> None:
 
     library = Library(options.folders)
     number = len(library.scan())
+    found = f"{number} session" if number == 1 else f"{number} sessions"
     server = ReviewServer(library, host=options.host, port=options.port, auth=login)
     try:
         address = server.start()
-        print(f"The review of {number} sessions is at {address}; Ctrl-C ends it.", flush=True)
+        print(f"The review of {found} is at {address}; Ctrl-C ends it.", flush=True)
         if not options.no_browser:
             webbrowser.open(address)
         while True:

@@ -166,6 +166,7 @@
     let due = 0;
     let drawnAt = 0;
     let theme = null;
+    let across = 1;
 
     // -- the parts ------------------------------------------------------------------------
     element.classList.add("gt");
@@ -221,7 +222,7 @@
     // -- the view -------------------------------------------------------------------------
     const longest = () => Math.max(data.end_s - data.begin_s, ...lengths.map((each) => each.seconds));
     const begin = () => end - span;
-    const width = () => track.clientWidth || 1;
+    const width = () => across; // measured once a drawing: asking for it costs a layout
     const toX = (time) => ((time - begin()) / span) * width();
     const toTime = (x) => begin() + (x / width()) * span;
 
@@ -274,6 +275,7 @@
         return;
       }
       drawnAt = now;
+      across = track.clientWidth || 1;
       if (following) {
         const left = data.end_s - end;
         // A jump (a new session, a hidden page) is not scrolled through.
@@ -359,7 +361,6 @@
 
     const drawScore = () => {
       const ratio = globalThis.devicePixelRatio || 1;
-      const across = width();
       const down = track.clientHeight || 1;
       if (canvas.width !== Math.round(across * ratio) || canvas.height !== Math.round(down * ratio)) {
         canvas.width = Math.round(across * ratio);
@@ -481,14 +482,18 @@
       context.setLineDash([5, 4]);
       context.beginPath();
       let before = null;
+      let drawnX = -Infinity;
       for (let i = first; i < last; i += 1) {
         if (!measured[i] || threshold[i] === null) {
           before = null;
           continue;
         }
         const joined = before !== null && times[i] - before <= LONGEST_GAP_S;
-        context[joined ? "lineTo" : "moveTo"](toX(times[i]), toY(threshold[i]));
         before = times[i];
+        const x = toX(times[i]);
+        if (joined && x - drawnX < 0.5) continue; // it changes slowly: a point a pixel is enough
+        context[joined ? "lineTo" : "moveTo"](x, toY(threshold[i]));
+        drawnX = x;
       }
       context.stroke();
       context.setLineDash([]);

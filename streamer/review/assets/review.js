@@ -14,6 +14,7 @@
   const LEAD_S = 0.15; // shown before and after an event that is played or zoomed to
   const HALF_NEW_S = 0.1; // an added event reaches so far to either side until it is adjusted
   const POLL_MS = 700;
+  const MAX_FILE = 4_000_000; // bytes; the server takes little more
 
   const store = {
     get: (name) => {
@@ -212,10 +213,11 @@
 
   const open = async (key) => {
     close();
+    document.body.classList.add("busy"); // an hour of frames takes seconds to read
     const [session, bytes] = await Promise.all([
       read(`api/sessions/${key}`),
       ask(`api/sessions/${key}/frames`).then((response) => response.arrayBuffer()),
-    ]);
+    ]).finally(() => document.body.classList.remove("busy"));
     const frames = unpack(bytes);
     desk = {
       key, session, frames, cursor: 0, chosen: null, draft: null, playing: false,
@@ -236,7 +238,8 @@
     drawRerun();
     drawReferences();
     drawComparison();
-    $("report-link").hidden = true;
+    $("report-link").href = `api/sessions/${key}/report`;
+    $("report-link").hidden = !session.report;
     $("no-picture").textContent = session.recorded ? "" : "No pictures: this session was not recorded. --record keeps them.";
     $("picture-panel").classList.toggle("no-pictures", !session.recorded);
     if (session.recorded) [$("picture").width, $("picture").height] = [session.size.width, session.size.height];
@@ -786,9 +789,9 @@
 
   const framesOf = (event) => Object.fromEntries(POINTS.map((point) => [point, event[`${point}_frame`]]));
 
-  const begin_new = () => {
+  const beginNew = () => {
     if (!desk.frames.count) return;
-    const { time, frame, count, cursor } = { ...desk.frames, cursor: desk.cursor };
+    const { cursor, frames: { time, frame, count } } = desk;
     const at = { onset: nearest(time[cursor] - HALF_NEW_S), apex: cursor, offset: Math.min(Math.max(nearest(time[cursor] + HALF_NEW_S), cursor + 1), count - 1) };
     const draft = { id: "new", kind: "micro", emotion: null, score: null, regions: [], probabilities: null, quality: [], notes: [], verdict: null, added: true, moved: false, relabelled: false };
     for (const point of POINTS) [draft[`${point}_s`], draft[`${point}_frame`]] = [time[at[point]], frame[at[point]]];
@@ -925,7 +928,7 @@
         line.onclick = () => choose(each.event ?? { time_s: each.apex_s ?? each.onset_s }, { seek: true });
         return line;
       })));
-    const other = asked.reference === "session" && here_other(asked.session);
+    const other = asked.reference === "session" && rowOf(asked.session);
     const strange = other && other.origin !== desk.session.origin;
     box.replaceChildren(
       make("p", {}, "Reference: ", make("b", {}, comparison.source), other ? make("span", {}, " – ", make("a", { href: `#/${asked.session}/with/${desk.key}` }, "the other way round")) : ""),
@@ -935,9 +938,8 @@
       make("div", { class: "scroll tall" }, pairs));
   };
 
-  const here_other = (key) => (desk.others || []).find((row) => row.key === key);
+  const rowOf = (key) => (desk.others || []).find((row) => row.key === key);
 
-  const MAX_FILE = 4_000_000;
   $("reference").onchange = attempt(async () => {
     const [what, ...rest] = $("reference").value.split(":");
     const which = rest.join(":"); // a name may hold a colon
@@ -1033,7 +1035,6 @@
     button.disabled = true;
     attempt(async () => {
       await send(`api/sessions/${desk.key}/report`, { faces: event.target.elements.faces.checked });
-      $("report-link").href = `api/sessions/${desk.key}/report`;
       $("report-link").hidden = false;
       toast("The report is written.");
     })().finally(() => { button.disabled = false; });
@@ -1090,7 +1091,7 @@
     confirm: () => judge("confirm", "confirmed"),
     reject: () => judge("reject", "rejected"),
     fit: zoomToEvent,
-    add: begin_new,
+    add: beginNew,
     save: saveNew,
     cancel: cancelNew,
     undo,
