@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class Changes:
     """What a viewer has not seen yet.
 
     Attributes:
-        session: Number of the session in this dashboard, from 1; 0 before the first.
+        session: Number of the session; no two of a machine have the same.
         points: Points of the timeline, oldest first.
         next_point: Number of the point that follows them.
         events: Detections whose state has changed, withdrawn ones among them.
@@ -115,7 +116,8 @@ class DashboardSink:
         self.light = LightWatch()
         self.hidden = False
         self._lock = threading.Lock()
-        self._sessions = 0
+        # Not from 0: a page that is still open after a restart must see that everything is new.
+        self._sessions = int(time.time())
         self._reset(None)
 
     def _reset(self, session: SessionInfo | None) -> None:

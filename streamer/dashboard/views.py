@@ -199,15 +199,11 @@ def _points(changes: Changes) -> Document:
     points = changes.points
     return {
         "time_s": [round(point.time_s, 4) for point in points],
-        "score": [_short(point.score) for point in points],
-        "threshold": [_short(point.threshold) for point in points],
+        "score": [round(point.score, 4) for point in points],
+        "threshold": [round(point.threshold, 4) for point in points],
         "measured": [int(point.face) for point in points],
         "lost": [point.lost for point in points],
     }
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")
 
 
 # -- state and banners -----------------------------------------------------------------------

@@ -56,6 +56,8 @@ def test_two_runs_over_a_file_write_the_same_bytes_at_any_speed(glint, clip, tmp
         session = json.loads((folder / "session.json").read_text())
         assert session["end_state"] == "finished"
         assert session["configuration"]["source"]["speed"] == speed
+        assert session["consent"] is None
+        assert not (folder / "consent.json").exists()
     for name in ("events.jsonl", "frames.csv"):
         assert (runs["max"] / name).read_bytes() == (runs["realtime"] / name).read_bytes()
     events = read_lines(runs["max"] / "events.jsonl")
@@ -70,9 +72,22 @@ def test_two_runs_over_a_file_write_the_same_bytes_at_any_speed(glint, clip, tmp
 def test_a_recorded_session_gives_the_same_bytes_again(glint, clip, tmp_path):
     recorded, replayed = tmp_path / "recorded", tmp_path / "replayed"
     code, output, error = finish(
-        glint("--source", clip, "--headless", "--record", "--session", recorded)
+        glint(
+            *("--source", clip, "--headless", "--record", "--session", recorded),
+            *("--subject", "P07", "--consent", "A. Researcher"),
+        )
     )
     assert (code, error) == (0, "")
+    consent = json.loads((recorded / "consent.json").read_text())
+    assert consent.pop("confirmed_utc")
+    assert consent.pop("text_sha256")
+    assert consent == {
+        "confirmed_by": "A. Researcher",
+        "text": "glint-1",
+        "subject": "P07",
+        "pictures_stored": True,
+    }
+    assert json.loads((recorded / "session.json").read_text())["consent"]["text"] == "glint-1"
     assert "Recorded:  240 frames, nothing left out" in output
     metrics = json.loads((recorded / "metrics.json").read_text())
     assert metrics["recording"] == {"state": "finished", "frames": 240, "lost": {}}

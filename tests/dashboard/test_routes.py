@@ -20,6 +20,9 @@ from streamer.sinks.session_folder import SessionFolderSink
 from tests.dashboard.fake_pipeline import FakePipeline, astronaut, scripted
 from tests.dashboard.test_dashboard_sink import frame
 
+NOW = -1
+"""Stands for the number of the running session."""
+
 Story = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
@@ -56,10 +59,10 @@ def tell(stored: LiveSession, sink: DashboardSink) -> Callable[[Story], None]:
 
 
 def test_a_detection_is_judged_and_the_folder_keeps_every_word(
-    tell: Callable[[Story], None], tmp_path: Path
+    tell: Callable[[Story], None], sink: DashboardSink, tmp_path: Path
 ) -> None:
     async def story(http: httpx.AsyncClient) -> None:
-        said = {"session": 1, "event": 1, "who": "AR"}
+        said = {"session": sink.changes().session, "event": 1, "who": "AR"}
         for more in (
             {"action": "confirm"},
             {"action": "relabel", "emotion": "surprise"},
@@ -81,13 +84,17 @@ def test_a_detection_is_judged_and_the_folder_keeps_every_word(
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("/edits", {"session": 1, "event": 99, "action": "confirm", "who": "AR"}, 404),
+        ("/edits", {"session": NOW, "event": 99, "action": "confirm", "who": "AR"}, 404),
         ("/edits", {"session": 7, "event": 1, "action": "confirm", "who": "AR"}, 409),
-        ("/edits", {"session": 1, "event": 1, "action": "undo", "who": "AR"}, 409),
-        ("/edits", {"session": 1, "event": 1, "action": "relabel", "who": "AR"}, 422),
-        ("/edits", {"session": 1, "event": 1, "action": "add", "who": "AR"}, 422),
-        ("/edits", {"session": 1, "event": 1, "action": "confirm", "who": ""}, 422),
-        ("/edits", {"session": 1, "event": 1, "action": "confirm", "who": "AR", "path": "x"}, 422),
+        ("/edits", {"session": NOW, "event": 1, "action": "undo", "who": "AR"}, 409),
+        ("/edits", {"session": NOW, "event": 1, "action": "relabel", "who": "AR"}, 422),
+        ("/edits", {"session": NOW, "event": 1, "action": "add", "who": "AR"}, 422),
+        ("/edits", {"session": NOW, "event": 1, "action": "confirm", "who": ""}, 422),
+        (
+            "/edits",
+            {"session": NOW, "event": 1, "action": "confirm", "who": "AR", "path": "x"},
+            422,
+        ),
         ("/edits", {"note": "x" * MAX_BODY}, 413),
         ("/markers", {"text": "a", "who": "AR"}, 409),  # nothing runs
         ("/markers", {"text": "", "who": "AR"}, 422),
@@ -95,8 +102,16 @@ def test_a_detection_is_judged_and_the_folder_keeps_every_word(
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_sentence(
-    tell: Callable[[Story], None], tmp_path: Path, path: str, body: dict[str, object], status: int
+    tell: Callable[[Story], None],
+    sink: DashboardSink,
+    tmp_path: Path,
+    path: str,
+    body: dict[str, object],
+    status: int,
 ) -> None:
+    if body.get("session") == NOW:
+        body = {**body, "session": sink.changes().session}
+
     async def story(http: httpx.AsyncClient) -> None:
         response = await http.post(path, json=body)
         assert response.status_code == status
@@ -140,13 +155,16 @@ def test_hiding_the_picture_hides_the_apexes_too(
 
 
 def test_the_export_holds_numbers_and_no_pictures(
-    tell: Callable[[Story], None], tmp_path: Path
+    tell: Callable[[Story], None], sink: DashboardSink, tmp_path: Path
 ) -> None:
+    number = sink.changes().session
     (tmp_path / "s" / "recording").mkdir()
     (tmp_path / "s" / "recording" / "video.nut").write_bytes(b"a face")
 
     async def story(http: httpx.AsyncClient) -> None:
-        await http.post("/edits", json={"session": 1, "event": 1, "action": "confirm", "who": "AR"})
+        await http.post(
+            "/edits", json={"session": number, "event": 1, "action": "confirm", "who": "AR"}
+        )
         response = await http.get("/export.zip")
         assert response.status_code == 200
         assert 's.zip"' in response.headers["content-disposition"]

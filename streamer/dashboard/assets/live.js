@@ -33,6 +33,7 @@ globalThis.GlintLive = (() => {
   let connected = null; // null: not asked yet
   let chosen = null; // id of the detection that keys act on
   let followNewest = true;
+  let drawing = null; // the timeline
   let timer = null;
   let asking = false;
   let again = false;
@@ -72,6 +73,7 @@ globalThis.GlintLive = (() => {
   const words = (name) => name.replaceAll("_", " ");
   const seconds = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
   const lasting = (value) => (value < 1 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(2)} s`);
+  const clock = (value) => `${Math.floor(value / 60)}:${String(Math.floor(value % 60)).padStart(2, "0")}`;
   const percent = (value) => `${Math.round(value * 100)} %`;
   const duration = (event) => (event.offset_s === null ? "–" : lasting(event.offset_s - event.onset_s));
   const emotionClass = (name) => (COLOURED.has(name) ? name : OTHER);
@@ -229,13 +231,14 @@ globalThis.GlintLive = (() => {
     t: () => document.getElementById("glint-note")?.focus(),
     m: mark,
     b: hide,
+    " ": () => drawing && (drawing.view().following ? drawing.pause() : drawing.follow()),
   };
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, textarea, select, [contenteditable], [role=listbox], dialog");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat && event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
     const arrow = event.key === "ArrowUp" || event.key === "ArrowDown";
-    // Arrows scroll the page, except where the list or nothing in particular has the focus.
-    if (arrow && !(event.target === document.body || event.target.closest("#glint-detections"))) return;
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || (event.repeat && !arrow)) return;
+    // Elsewhere arrows scroll, and Space presses the button that has the focus.
+    if ((arrow || event.key === " ") && !(event.target === document.body || event.target.closest("#glint-detections"))) return;
     const number = Number.parseInt(event.key, 10);
     const label = number >= 1 ? labels()[number - 1] : undefined;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -254,8 +257,8 @@ globalThis.GlintLive = (() => {
   // -- the state of everything --------------------------------------------------------------
 
   const status = (element) => {
-    const pill = el("span", { class: "gl-pill", role: "status" });
-    const pills = el("span", { class: "gl-pills" }, pill);
+    const pills = el("span", { class: "gl-pills" });
+    const time = el("span", { class: "gl-time", title: "Stream time" });
     const source = el("p", { class: "gl-source" });
     const caution = el("p", { class: "gl-caution" }, "Micro-expressions do not prove lying: they show movement, not its cause.");
     const banners = el("div", { class: "gl-banners" });
@@ -268,7 +271,8 @@ globalThis.GlintLive = (() => {
       const lost = connected === false;
       const state = lost ? { tone: "bad", text: "No connection" } : figures?.state ?? { tone: "idle", text: "Connecting" };
       const storage = figures?.storage ?? {};
-      const made = [el("span", { class: `gl-pill gl-${state.tone}`, role: "status" }, state.text)];
+      const made = [el("span", { class: `gl-pill gl-${state.tone}`, role: "status" }, state.text), time];
+      time.textContent = figures ? clock(now_s) : "";
       if (figures?.running || storage.stored) {
         made.push(el("span", { class: `gl-pill gl-${storage.stored ? "good" : "idle"}`, id: "glint-storage" },
           storage.stored ? `Stored: ${storage.folder}${storage.subject ? `, subject ${storage.subject}` : ""}` : "Not stored"));
@@ -426,7 +430,7 @@ globalThis.GlintLive = (() => {
           el("li", {}, el("i", { class: "gl-key-lost" }), "frames lost"),
           el("li", {}, el("i", { class: "gl-key-mark" }), "marker"))),
       plot));
-    const drawing = GlintTimeline(plot, { follow: true, onSelect: (span, lane) => {
+    drawing = GlintTimeline(plot, { follow: true, onSelect: (span, lane) => {
       if (lane.name !== "Truth") choose(Number(span.id));
     } });
     let session = 0;
@@ -445,7 +449,6 @@ globalThis.GlintLive = (() => {
       drawing.setData({ begin_s: points.time_s[0] ?? 0, end_s: now_s, points, lanes, markers });
       drawing.select(chosen);
     });
-    return drawing;
   };
 
   /** Until its offset is known, a detection is shown as what it has lasted for. */
@@ -476,7 +479,7 @@ globalThis.GlintLive = (() => {
         el("div", { class: "gl-scroll", tabindex: 0, "aria-label": "List of detections" },
           el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(([text, name]) => el("th", { class: name }, text)))), body)),
         detail),
-      el("p", { class: "gl-keys" }, ...[["↑ ↓", "select"], ["Y", "right"], ["N", "wrong"], ["1–9", "emotion"], ["T", "note"], ["U", "undo"], ["M", "mark"], ["B", "hide picture"]].flatMap(([key, text]) => [el("kbd", {}, key), `${text} `])),
+      el("p", { class: "gl-keys" }, ...[["↑ ↓", "select"], ["Y", "right"], ["N", "wrong"], ["1–9", "emotion"], ["T", "note"], ["U", "undo"], ["M", "mark"], ["B", "hide picture"], ["Space", "hold the timeline"]].flatMap(([key, text]) => [el("kbd", {}, key), `${text} `])),
       truthBox));
     const view = detailView(detail);
     const rowOf = (event) => el("tr", { "data-id": event.id, "data-state": event.state, "data-verdict": event.verdict, click: () => choose(event.id) },
@@ -536,6 +539,8 @@ globalThis.GlintLive = (() => {
 
   const emotionOf = (event) => {
     if (!event.emotion) return ["–"];
+    const [likeliest] = Object.entries(event.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
+    if (event.emotion === "unsure" && likeliest) return [dot("unsure"), "unsure", el("small", {}, ` ${likeliest[0]} ${percent(likeliest[1])}`)];
     const share = event.probabilities?.[event.emotion];
     const changed = event.found_emotion !== event.emotion;
     return [dot(event.emotion), event.emotion,
