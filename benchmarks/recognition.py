@@ -229,6 +229,8 @@ def flow_table(filmed: Sequence[Filmed]) -> str:
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flows: dict[str, Callable[[Gray, Gray], Gray]] = {
         "TV-L1, as used": TvL1Flow(),
+        "TV-L1, iterated to 0.01 as in OpenCV": TvL1Flow(0.01),
+        "TV-L1, iterated to 0.05": TvL1Flow(0.05),
         "TV-L1, three scales, three warps": lambda a, b: cheap.calc(a / 255, b / 255, None),
         "TV-L1, as used, half the resolution": _half_resolution(TvL1Flow()),
         "DIS medium": lambda a, b: dis.calc(_bytes(a), _bytes(b), None),

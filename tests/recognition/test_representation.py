@@ -147,7 +147,7 @@ def test_a_mirrored_face_gives_the_mirrored_picture(face: np.ndarray) -> None:
     )
     for channel in range(3):
         correlation = np.corrcoef(mirror(planes)[0, channel].ravel(), mirrored[0, channel].ravel())
-        assert correlation[0, 1] > 0.97
+        assert correlation[0, 1] > 0.95
 
 
 def test_tvl1_finds_where_and_whither_the_skin_moved(face: np.ndarray) -> None:
