@@ -33,6 +33,21 @@ class EventKind(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Explanation:
+    """What carried a recogniser's answer; see `engines.recognition.explanation`.
+
+    Attributes:
+        regions: Facial region to its share of the answer, the largest first; small ones are left
+            out, so the sum is at most 1.
+        frames: (stream time in seconds, share) of the moments that carried it, in order; empty
+            where the engine sees onset and apex alone.
+    """
+
+    regions: Mapping[str, float]
+    frames: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One facial expression, as known at one moment of its life.
 
@@ -61,6 +76,7 @@ class Event:
         action_units: Action unit (`AU12`) to its intensity in 0…1, where 1 is a movement of 3 %
             of the inter-ocular distance or more; what there is no evidence for is left out. None
             when they were not measured.
+        explanation: What carried the answer; None from an engine that does not tell.
     """
 
     id: int
@@ -81,6 +97,7 @@ class Event:
     emotion: str | None = None
     probabilities: Mapping[str, float] | None = None
     action_units: Mapping[str, float] | None = None
+    explanation: Explanation | None = None
 
     @property
     def most_probable(self) -> str | None:

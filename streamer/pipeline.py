@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from typing import Any
 from engines.events import Event, EventState
 from engines.motion.canonical import FACE_SIZE, REGION_NAMES
 from engines.motion.meter import MotionMeter
-from engines.recognition.base import Recognition, Recognizer
+from engines.recognition.base import Recognizer
 from engines.spotting.base import Spotter
 from streamer.alignment.base import Aligner, Alignment
 from streamer.analysis import CLIP_MARGIN_S, Analysed, Analysis, cut_clip
@@ -34,7 +34,7 @@ from streamer.calibrated import UsedCalibration
 from streamer.config import GlintConfig
 from streamer.errors import SourceInterrupted
 from streamer.frame import Image
-from streamer.recognition import RecognitionThread
+from streamer.recognition import PendingRecognition, RecognitionThread
 from streamer.recording.recorder import Recorder
 from streamer.ring import FrameRing, Overflow, RingReader, ring_capacity
 from streamer.scheduling import no_long_pauses, one_thread_a_stage
@@ -73,7 +73,7 @@ class _Message:
 
     record: FrameRecord | None = None
     event: Event | None = None
-    recognition: Future[Recognition] | None = None
+    recognition: PendingRecognition | None = None
 
 
 class Pipeline:
@@ -400,7 +400,7 @@ class Pipeline:
         clocks = [
             self._clocks.stage(name) for name in ("flow", "spot", "capture_to_score", "analyse")
         ]
-        asked: dict[int, Future[Recognition] | None] = {}
+        asked: dict[int, PendingRecognition | None] = {}
         try:
             while (slot := self._to_analyse.next()) is not None:
                 started = time.perf_counter()
@@ -427,7 +427,7 @@ class Pipeline:
             self._to_analyse.leave()
             self._results.put(_Message())
 
-    def _announce(self, event: Event, asked: dict[int, Future[Recognition] | None]) -> None:
+    def _announce(self, event: Event, asked: dict[int, PendingRecognition | None]) -> None:
         """Pass an event on; recognition starts when it is confirmed and is due when it closes."""
         if event.state is EventState.CONFIRMED and self._recognition is not None:
             asked[event.id] = self._recognise(event, self._recognition)
@@ -442,9 +442,7 @@ class Pipeline:
                 event = replace(event, quality=(*event.quality, "not_recognized"))
         self._tell(_Message(event=event, recognition=pending))
 
-    def _recognise(
-        self, event: Event, recognition: RecognitionThread
-    ) -> Future[Recognition] | None:
+    def _recognise(self, event: Event, recognition: RecognitionThread) -> PendingRecognition | None:
         """Hand over the faces of a confirmed event; None when they are gone, or too many wait."""
         assert self._info is not None
         confirmed = time.perf_counter()
@@ -490,7 +488,7 @@ class Pipeline:
         self._each_sink(lambda sink: sink.close(metrics))
         self._ended.set()
 
-    def _with_emotion(self, event: Event, recognition: Future[Recognition] | None) -> Event:
+    def _with_emotion(self, event: Event, recognition: PendingRecognition | None) -> Event:
         """Add the emotion to a closed event, waiting for it."""
         if recognition is None or event.state is not EventState.CLOSED:
             return event
@@ -505,13 +503,21 @@ class Pipeline:
             self._note(f"Recognition failed on event {event.id} ({error}).")
             return replace(event, quality=(*event.quality, "recognition_failed"))
         engine = self._recognition.recognizer
-        return replace(
+        event = replace(
             event,
             recognizer=f"{engine.name} {engine.version}",
             emotion=result.emotion,
             probabilities=result.probabilities,
             action_units=result.action_units,
         )
+        try:
+            explanation = recognition.explanation.result(timeout=limit)
+        except (FutureTimeoutError, CancelledError):
+            return replace(event, quality=(*event.quality, "explanation_late"))
+        except Exception as error:
+            self._note(f"What carried the answer to event {event.id} is not known ({error}).")
+            return event
+        return replace(event, explanation=explanation)
 
     def _each_sink(self, call: Callable[[Sink], None]) -> None:
         """Call every sink; one that fails is left out from then on, visibly."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.recognition import Studio
+from engines.events import Explanation
 from engines.recognition.base import EventClip, Recognition
 from engines.synthesis.expressions import PROTOTYPES
 from streamer.recognition import RecognitionThread
@@ -60,6 +61,37 @@ def test_measures_action_units_where_the_engine_does_not(smile: EventClip) -> No
 def test_keeps_the_engine_s_own(smile: EventClip) -> None:
     own = {"AU4": 0.5}
     assert recognized(Recognition("positive", {"positive": 1.0}, own), smile).action_units == own
+
+
+class Explaining(Fixed):
+    """One that can tell why, or fails to."""
+
+    def explain(self, clip: EventClip, answer: Recognition) -> Explanation:
+        if answer.emotion == "surprise":
+            raise RuntimeError("no idea")
+        return Explanation({"chin": 1.0})
+
+
+@pytest.mark.parametrize("emotion", ["positive", "surprise"])
+def test_explains_after_the_answer(smile: EventClip, emotion: str) -> None:
+    thread = RecognitionThread(Explaining(Recognition(emotion, {emotion: 1.0})))
+    thread.start()
+    pending = thread.submit(smile, wait=True)
+    assert pending is not None
+    assert pending.result(timeout=30).emotion == emotion
+    if emotion == "surprise":
+        with pytest.raises(RuntimeError, match="no idea"):
+            pending.explanation.result(timeout=30)
+    else:
+        assert pending.explanation.result(timeout=30) == Explanation({"chin": 1.0})
+    thread.close()
+
+
+def test_an_engine_need_not_explain(smile: EventClip) -> None:
+    with running(Recognition("positive", {"positive": 1.0})) as thread:
+        pending = thread.submit(smile, wait=True)
+        assert pending is not None
+        assert pending.explanation.result(timeout=30) is None
 
 
 def test_knows_nothing_without_landmarks(smile: EventClip) -> None:

@@ -46,6 +46,15 @@ UNIT_STRAIN = 0.02
 LIMIT = 8.0
 """What exceeds this is cut off: no expression moves so fast."""
 
+COLUMNS = np.arange(*STRIP_X, CELL_PX) + (CELL_PX - 1) / 2
+"""Canonical x of the columns of the composite, at the middle of the cells."""
+
+ROWS = (
+    np.concatenate([np.arange(*rows, CELL_PX) for rows in (EYE_ROWS, MOUTH_ROWS)])
+    + (CELL_PX - 1) / 2
+)
+"""Canonical y of its rows."""
+
 PREPROCESSING: dict[str, object] = {
     "flow": "DIS, t - 0.1 s to t",
     "channels": ["u", "v", "strain"],

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from engines.events import UNSURE, most_probable
+from engines.events import UNSURE, Explanation, most_probable
 
 STEADY_S = 0.012
 """Frames this near to the onset (or the apex) are averaged with it against sensor noise."""
@@ -88,6 +88,15 @@ def name_emotion(
     probabilities = dict(zip(classes, exact.tolist(), strict=True))
     best = most_probable(probabilities)
     return Recognition(best if probabilities[best] >= unsure_below else UNSURE, probabilities)
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A recogniser that can tell what carried an answer."""
+
+    def explain(self, clip: EventClip, answer: Recognition) -> Explanation:
+        """Tell what carried the answer to a clip; cheapest right after `recognize`."""
+        ...
 
 
 @runtime_checkable

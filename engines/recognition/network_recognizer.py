@@ -12,9 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.temperature import probabilities
-from engines.motion.planes import PLANES_SIZE, PREPROCESSING, SPAN_S, PairPlanes
+from engines.events import Explanation
+from engines.motion.planes import COLUMNS, PLANES_SIZE, PREPROCESSING, ROWS, SPAN_S, PairPlanes
 from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
 from engines.recognition.base import EventClip, Recognition, name_emotion
+from engines.recognition.explanation import (
+    LEAST_SHARE,
+    blame,
+    log_odds,
+    named_regions,
+    region_centres,
+    region_masks,
+)
 from engines.runtime import GraphRunner
 
 OUTPUT_NAME = "logits"
@@ -48,6 +57,7 @@ class NetworkRecognizer:
         self.fallback = self._graph.fallback
         self._temperature = manifest.temperature
         self._unsure_below = manifest.unsure_below
+        self._seen: tuple[EventClip, npt.NDArray[np.float32]] | None = None
 
     def recognize(self, clip: EventClip) -> Recognition:
         """Recognise the emotion of one event.
@@ -59,9 +69,40 @@ class NetworkRecognizer:
             The emotion and calibrated probabilities. A clip without any motion gives the network's
             answer to nothing; such an event never reaches recognition.
         """
-        logits = average_logits(self._graph, clip)[: len(self.classes)]
-        shares = probabilities(logits[np.newaxis], self._temperature)[0]
+        logits = self._logits(self._planes(clip)).mean(axis=0, keepdims=True)
+        shares = probabilities(logits, self._temperature)[0]
         return name_emotion(self.classes, shares, self._unsure_below)
+
+    def explain(self, clip: EventClip, answer: Recognition) -> Explanation:
+        """Tell which regions and moments carried an answer; see `engines.recognition.base`."""
+        planes = self._planes(clip)
+        masks = region_masks(region_centres(clip), COLUMNS, ROWS)
+        answered = self.classes.index(answer.most_probable)
+
+        def odds(logits: npt.NDArray[np.float64]) -> float:
+            return float(log_odds(logits.mean(axis=0, keepdims=True), answered)[0])
+
+        each = self._logits(planes)
+        without = [odds(self._logits(planes * (1 - mask))) for mask in masks]
+        regions = named_regions(blame(odds(each), np.array(without)))
+        if len(each) == 1:
+            return Explanation(regions)
+        left_out = np.array([odds(np.delete(each, at, axis=0)) for at in range(len(each))])
+        moments = zip(clip.times_s[_voters(clip)], blame(odds(each), left_out), strict=True)
+        return Explanation(
+            regions, tuple((float(t), float(share)) for t, share in moments if share >= LEAST_SHARE)
+        )
+
+    def _logits(self, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """(N, C) logits of every flow, without *neutral*."""
+        logits = self._graph.run({INPUT_NAME: planes})[OUTPUT_NAME]
+        return logits[:, : len(self.classes)].astype(np.float64)
+
+    def _planes(self, clip: EventClip) -> npt.NDArray[np.float32]:
+        """What the network sees of a clip; kept for whoever wants an answer explained."""
+        if self._seen is None or self._seen[0] is not clip:
+            self._seen = clip, event_planes(clip)
+        return self._seen[1]
 
     def close(self) -> None:
         """Close the network."""
@@ -93,11 +134,7 @@ def event_planes(clip: EventClip) -> npt.NDArray[np.float32]:
         frame in the clip; zeros for a clip that begins with its apex.
     """
     measure = PairPlanes()
-    times = clip.times_s
-    apex_s = times[clip.apex]
-    voters = np.flatnonzero((times >= apex_s - VOTE_S - _EPSILON_S) & (times <= apex_s))
-    whole = voters[times[voters] - times[0] >= SPAN_S - _EPSILON_S]
-    chosen = whole if len(whole) else voters[-1:]
+    times, chosen = clip.times_s, _voters(clip)
     planes = np.zeros((len(chosen), 3, PLANES_SIZE, PLANES_SIZE), np.float32)
     for out, after in zip(planes, chosen, strict=True):
         before = max(
@@ -107,3 +144,11 @@ def event_planes(clip: EventClip) -> npt.NDArray[np.float32]:
             span_s = float(times[after] - times[before])
             measure(clip.faces[before], clip.faces[after], span_s, out)
     return planes
+
+
+def _voters(clip: EventClip) -> npt.NDArray[np.intp]:
+    """Positions at which the flows end that are shown to the network, at least one."""
+    times, apex_s = clip.times_s, clip.times_s[clip.apex]
+    voters = np.flatnonzero((times >= apex_s - VOTE_S - _EPSILON_S) & (times <= apex_s))
+    whole = voters[times[voters] - times[0] >= SPAN_S - _EPSILON_S]
+    return whole if len(whole) else voters[-1:]

@@ -106,6 +106,7 @@ def write_parquet(frames_path: Path, events_path: Path, session: Session) -> Non
         (pl.Float64, ("onset_s", "apex_s", "offset_s", "decided_s", "score", *_FOUND)),
         (pl.Boolean, ("added",)),
         (pl.String, ("kind", "emotion", "found_emotion", "verdict", "spotter", "recognizer")),
+        (pl.String, ("explanation",)),  # JSON
         (pl.List(pl.String), ("regions", "quality", "notes", "reviewers")),
         (pl.Float64, sorted({n for row in rows for n in row if n.startswith(("p_", "AU"))})),
     )
@@ -128,10 +129,12 @@ def _row(reviewed: ReviewedEvent) -> dict[str, Any]:
     document = finite(event_document(reviewed.event))
     probabilities = document.pop("probabilities") or {}
     action_units = document.pop("action_units") or {}
+    explanation = document.pop("explanation")
     return {
         **document,
         **{f"p_{name}": value for name, value in probabilities.items()},
         **action_units,
+        "explanation": None if explanation is None else json.dumps(explanation),
         "found_emotion": reviewed.found_emotion,
         **{name: getattr(reviewed.found, name.removeprefix("found_"), None) for name in _FOUND},
         "added": reviewed.added,

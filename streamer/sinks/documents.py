@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from engines.events import Event
+from engines.events import Event, Explanation
 
 
 def event_document(event: Event) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def event_document(event: Event) -> dict[str, Any]:
         "emotion": event.emotion,
         "probabilities": _rounded_all(event.probabilities),
         "action_units": _rounded_all(event.action_units),
+        "explanation": _explained(event.explanation),
         "spotter": event.spotter,
         "recognizer": event.recognizer,
         "decided_s": _rounded(event.decided_s),
@@ -51,6 +52,15 @@ def json_line(document: Mapping[str, Any]) -> str:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 6)
+
+
+def _explained(explanation: Explanation | None) -> dict[str, Any] | None:
+    if explanation is None:
+        return None
+    return {
+        "regions": {name: round(share, 3) for name, share in explanation.regions.items()},
+        "frames": [(_rounded(time_s), round(share, 3)) for time_s, share in explanation.frames],
+    }
 
 
 def _rounded_all(values: Mapping[str, float] | None) -> dict[str, float | None] | None:

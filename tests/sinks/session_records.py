@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from engines.events import Event, EventKind, EventState
+from engines.events import Event, EventKind, EventState, Explanation
 from engines.motion.canonical import REGION_NAMES
 from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics
 from streamer.sources.base import SourceInfo
@@ -66,6 +66,7 @@ EVENT = Event(
     emotion="positive",
     probabilities={"negative": 0.1, "positive": 0.85, "surprise": 0.05},
     action_units={"AU6": 0.25, "AU12": 0.8000004},
+    explanation=Explanation({"left_mouth_corner": 0.61234, "chin": 0.2}, ((1.05, 0.4),)),
 )
 METRICS = SessionMetrics(
     captured=400,

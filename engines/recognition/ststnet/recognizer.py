@@ -7,11 +7,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from engines.events import Explanation
 from engines.motion.tvl1 import TvL1Flow
 from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
 from engines.recognition.base import EventClip, Recognition, name_emotion, steady_face
+from engines.recognition.explanation import (
+    blame,
+    log_odds,
+    named_regions,
+    region_centres,
+    region_masks,
+)
 from engines.recognition.ststnet.representation import (
+    COLUMNS,
     PREPROCESSING,
+    ROWS,
     WINDOW,
     flow_picture,
     standardise,
@@ -20,6 +30,8 @@ from engines.recognition.ststnet.representation import (
 MODEL_FILE = "ststnet.onnx"
 MANIFEST_FILE = "ststnet.json"
 OUTPUT_NAME = "probabilities"
+
+_TINY = np.float32(1e-30)
 
 
 class FlowPictureRecognizer:
@@ -48,6 +60,7 @@ class FlowPictureRecognizer:
         self.fallback = self._graph.fallback
         self._unsure_below = manifest.unsure_below
         self._flow = TvL1Flow()
+        self._seen: tuple[EventClip, npt.NDArray[np.float32]] | None = None
 
     def recognize(self, clip: EventClip) -> Recognition:
         """Recognise the emotion of one event from its onset→apex flow.
@@ -59,9 +72,26 @@ class FlowPictureRecognizer:
             The emotion and calibrated probabilities. A clip without any motion gives the network's
             answer to nothing; such an event never reaches recognition.
         """
-        planes = event_planes(clip, self._flow)
-        output = self._graph.run({INPUT_NAME: planes})[OUTPUT_NAME]
-        return name_emotion(self.classes, output[0], self._unsure_below)
+        return name_emotion(self.classes, self._shares(self._planes(clip))[0], self._unsure_below)
+
+    def explain(self, clip: EventClip, answer: Recognition) -> Explanation:
+        """Tell which regions carried an answer; see `engines.recognition.base.Explains`."""
+        planes = self._planes(clip)
+        masks = region_masks(region_centres(clip), COLUMNS, ROWS)
+        occluded = np.concatenate([planes, planes * (1 - masks[:, np.newaxis])])
+        # One at a time: a plan on a GPU takes one picture.
+        shares = np.concatenate([self._shares(each[np.newaxis]) for each in occluded])
+        odds = log_odds(np.log(np.maximum(shares, _TINY)), self.classes.index(answer.most_probable))
+        return Explanation(named_regions(blame(odds[0], odds[1:])))
+
+    def _shares(self, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return self._graph.run({INPUT_NAME: planes})[OUTPUT_NAME]
+
+    def _planes(self, clip: EventClip) -> npt.NDArray[np.float32]:
+        """What the network sees of a clip; kept, as the flow is most of what an event costs."""
+        if self._seen is None or self._seen[0] is not clip:
+            self._seen = clip, event_planes(clip, self._flow)
+        return self._seen[1]
 
     def close(self) -> None:
         """Close the network."""

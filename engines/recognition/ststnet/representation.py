@@ -34,6 +34,12 @@ PREPROCESSING = {
 }
 """What a model must have been trained on to be fed by this file; kept in its manifest."""
 
+COLUMNS, ROWS = (
+    np.linspace(first, last, PICTURE_SIZE, endpoint=False) + ((last - first) / PICTURE_SIZE - 1) / 2
+    for first, last in (CROP_X, CROP_Y)
+)
+"""Canonical x of the picture's columns and y of its rows, at the middle of the cells."""
+
 WINDOW = (slice(8, 128), slice(14, 114))
 """Rows and columns of the canonical face in which flow is computed: the crop and a margin."""
 
