@@ -9,10 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.temperature import probabilities
+from engines.events import Explanation
+from engines.motion.canonical import FACE_SIZE
 from engines.network_files import RecognitionManifest, open_network
 from engines.recognition.action_units.estimator import UnitsSeen
 from engines.recognition.base import EventClip, Recognition, name_emotion
-from engines.recognition.sequences import PREPROCESSING, event_sequence
+from engines.recognition.explanation import (
+    LEAST_SHARE,
+    blame,
+    log_odds,
+    named_regions,
+    region_centres,
+    region_masks,
+)
+from engines.recognition.sequences import FRAMES, PREPROCESSING, event_sequence, instants
 
 INPUT_NAME = "faces"
 OUTPUT_NAME = "logits"
@@ -62,6 +72,32 @@ class SequenceRecognizer:
             return answer
         return replace(answer, action_units=self._units(clip, outputs[UNITS_NAME][0]))
 
+    def explain(self, clip: EventClip, answer: Recognition) -> Explanation:
+        """Tell which regions and moments carried an answer; see `engines.recognition.base`.
+
+        A region is taken out by leaving it as it was at the onset, a moment by staying at the face
+        before it: two dozen runs of the network.
+        """
+        faces, answered = event_sequence(clip), self.classes.index(answer.most_probable)
+
+        def odds(seen: npt.NDArray[np.float32]) -> float:
+            logits = self._graph.run({INPUT_NAME: seen[np.newaxis]})[OUTPUT_NAME]
+            return float(log_odds(logits, answered)[0])
+
+        whole, places = odds(faces), np.arange(FACE_SIZE)
+        masks = region_masks(region_centres(clip), places, places)
+        still = [odds(faces + mask * (faces[:1] - faces)) for mask in masks]
+        shares = blame(whole, np.array([odds(_without(faces, at)) for at in range(1, FRAMES)]))
+        times = instants(clip.times_s[clip.onset], clip.times_s[-1])[1:]
+        return Explanation(
+            named_regions(blame(whole, np.array(still))),
+            tuple(
+                (float(time_s), float(share))
+                for time_s, share in zip(times, shares, strict=True)
+                if share >= LEAST_SHARE
+            ),
+        )
+
     def outputs(self, clip: EventClip) -> dict[str, npt.NDArray[np.float32]]:
         """Everything that the network gives of an event: logits, and what it was exported with.
 
@@ -78,3 +114,10 @@ class SequenceRecognizer:
     def close(self) -> None:
         """Close the network."""
         self._graph.close()
+
+
+def _without(faces: npt.NDArray[np.float32], moment: int) -> npt.NDArray[np.float32]:
+    """The sequence with the face before a moment in its place."""
+    seen = faces.copy()
+    seen[moment] = seen[moment - 1]
+    return seen

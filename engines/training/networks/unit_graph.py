@@ -144,7 +144,8 @@ class UnitNodes(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(N, C, P) features to (N, A, C) nodes."""
         attention = (self.what(features) + self.where).softmax(dim=2)
-        return attention @ features.transpose(1, 2)
+        nodes: torch.Tensor = attention @ features.transpose(1, 2)
+        return nodes
 
 
 class UnitPresence(nn.Module):
