@@ -9,14 +9,14 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import PIL.Image
 
 from streamer.errors import SourceError
-from streamer.frame import Image
+from streamer.frame import Frame, Image
 from streamer.sources.base import SourceInfo, SourceOptions, SourceState
 from streamer.sources.capture_thread import Connection
 from streamer.sources.clock import Cadence
@@ -41,9 +41,9 @@ class MalformedPictureError(ValueError):
     """A message that is no picture from the page `/camera`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Wish:
-    """What a session asks of the browser's camera.
+    """What a session asks of the browser's camera; each session's is one of its own.
 
     Attributes:
         width: Picture width in pixels.
@@ -101,6 +101,7 @@ class BrowserCamera:
         self._guest = 0
         self._tell: Tell | None = None
         self._wish: Wish | None = None
+        self._fulfilled: Wish | None = None
         self._heard_s = 0.0
         self._waiting: deque[BrowserPicture] = deque()
         self._dropped = 0
@@ -194,9 +195,9 @@ class BrowserCamera:
     # -- the source's side -------------------------------------------------------------------
 
     def ask(self, wish: Wish) -> None:
-        """Ask for pictures from now on; does nothing while the same is wished already."""
+        """Ask for pictures from now on; does nothing when the same was wished already."""
         with self._changed:
-            if self._wish is wish:
+            if wish in (self._wish, self._fulfilled):
                 return
             self._waiting.clear()
             self._counts.clear()
@@ -211,7 +212,7 @@ class BrowserCamera:
         """Ask for nothing any more."""
         with self._changed:
             if self._wish is not None:
-                self._wish = None
+                self._wish, self._fulfilled = None, self._wish
                 self._waiting.clear()
                 if self._tell is not None:
                     self._tell(None)
@@ -372,11 +373,27 @@ class BrowserSource(LiveSource):
         Raises:
             SourceError: There is no dashboard, or its pictures would be too large.
         """
+        self._wish = replace(self._wish)
         return super().open()
 
+    def read(self, out: Image) -> Frame | None:
+        """Wait for the next frame; see `FrameSource.read`. At the end the browser is told."""
+        frame = super().read(out)
+        if frame is None:
+            self._dismiss()
+        return frame
+
+    def interrupt(self) -> None:
+        """Make a blocked `read` return at once, and the browser send nothing any more."""
+        super().interrupt()
+        self._dismiss()
+
     def close(self) -> None:
-        """Tell the browser to send nothing any more."""
+        """Let go of the browser, which stays connected for the next session."""
         super().close()
+        self._dismiss()
+
+    def _dismiss(self) -> None:
         if self._camera is not None:
             self._camera.dismiss()
 

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -89,7 +90,9 @@ def test_a_session_waits_for_its_browser_and_asks_it_for_what_it_needs(
     asked(camera)
     assert source.state is SourceState.WAITING
     visitor = Visitor(camera)
-    assert visitor.told == [WISH]
+    (wish,) = visitor.told
+    assert wish is not None
+    assert asdict(wish) == asdict(WISH)
     for number in range(1, 4):
         visitor.send(number, number / 30.0)
         reader.wait_for(number)  # one at a time, so that none has to be dropped
@@ -101,7 +104,7 @@ def test_a_session_waits_for_its_browser_and_asks_it_for_what_it_needs(
     assert [round((float(frame.image.mean()) - 10) / 10) for frame in frames] == [1, 2, 3]
     source.interrupt()
     source.close()
-    assert visitor.told == [WISH, None]
+    assert visitor.told == [wish, None]
     assert source.state is SourceState.CLOSED
 
 
@@ -168,7 +171,7 @@ def test_a_browser_that_comes_back_is_a_reconnection_with_a_clock_of_its_own(
     first.leave()
     until(lambda: source.state is SourceState.RECONNECTING, "nobody noticed that it left")
     second = Visitor(camera)
-    assert second.told == [WISH]
+    assert second.told == first.told
     second.send(1, 2.0)
     second.send(2, 2.0 + 1 / 30.0)
     frames = reader.wait_for(5)
@@ -242,6 +245,27 @@ def test_a_silent_browser_loses_its_seat() -> None:
     now[0] = 5.1
     assert Visitor(camera).guest is not None
     assert not silent.send(1, 1.0)
+
+
+@pytest.mark.parametrize("end", ["interrupted", "duration"])
+def test_the_browser_is_told_when_nothing_is_read_any_more(camera: BrowserCamera, end: str) -> None:
+    """A pipeline that has stopped keeps its source open, for its figures."""
+    options = SourceOptions(width=64, height=48, duration_s=0.05)
+    source = BrowserSource("browser", options, camera)
+    reader = Reader(source)
+    asked(camera)
+    visitor = Visitor(camera)
+    visitor.send(1, 1.0)
+    reader.wait_for(1)
+    if end == "interrupted":
+        source.interrupt()
+    else:
+        visitor.send(2, 2.0)
+    until(lambda: camera.wish is None, "the browser was not told")
+    assert len(visitor.told) == 2
+    assert visitor.told[1] is None
+    source.close()
+    assert len(visitor.told) == 2
 
 
 def test_nothing_is_kept_unless_a_session_asks(camera: BrowserCamera) -> None:
