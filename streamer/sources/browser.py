@@ -20,7 +20,7 @@ from streamer.frame import Frame, Image
 from streamer.sources.base import SourceInfo, SourceOptions, SourceState
 from streamer.sources.capture_thread import Connection
 from streamer.sources.clock import Cadence
-from streamer.sources.grabber import Arrival, DeviceLostError, FrameNumbers
+from streamer.sources.grabber import Arrival, DeviceLostError
 from streamer.sources.live_source import LiveSource
 
 MAX_MESSAGE = 4 * 2**20
@@ -28,10 +28,16 @@ MAX_MESSAGE = 4 * 2**20
 
 _MAX_PIXELS = 4096 * 2160
 _DEPTH = 8
+_MAX_NOTES = 8
 _SILENT_S = 5.0  # a phone that lost its network seems connected for much longer
 _SIZE = (640, 480)
 _FPS = 30.0
 _STALL_S = 0.5  # a radio network delivers in bursts
+
+_INVITATION = (
+    "No browser is the camera yet: open the dashboard's page /camera in the subject's browser and "
+    "press its button."
+)
 
 _MAGIC = b"GLF1"
 _HEADER = struct.Struct("<4sIId")
@@ -180,9 +186,10 @@ class BrowserCamera:
             return True
 
     def note(self, guest: int, note: str) -> None:
-        """Keep what a browser says of its camera."""
+        """Keep what a browser says of its camera, within reason."""
         with self._changed:
-            if guest == self._guest and self._wish is not None and note not in self._notes:
+            current = guest == self._guest and self._wish is not None
+            if current and note not in self._notes and len(self._notes) < _MAX_NOTES:
                 self._notes.append(note)
 
     def leave(self, guest: int) -> None:
@@ -258,7 +265,6 @@ class BrowserGrabber:
         self._camera = camera
         self._wish = wish
         self._picture: BrowserPicture | None = None
-        self._numbers = FrameNumbers()
         self._cadence = Cadence()
 
     @property
@@ -296,10 +302,9 @@ class BrowserGrabber:
         self, before: BrowserPicture | None, now: BrowserPicture, dropped: int
     ) -> Mapping[str, int]:
         """What is missing right before a picture, by cause."""
-        missing = self._numbers.missing(now.number)
         if before is None:
             return {"browser_overrun": dropped} if dropped else {}
-        missed = max(missing - dropped, 0)
+        missed = max(now.number - before.number - 1 - dropped, 0)
         kept_back = min(max(now.unsent - before.unsent, 0), missed)
         losses = {
             "browser_overrun": dropped,
@@ -359,6 +364,8 @@ class BrowserSource(LiveSource):
     def notes(self) -> tuple[str, ...]:
         """What the user must be told, with what browsers said of their cameras."""
         said = () if self._camera is None else self._camera.notes
+        if self.state is SourceState.WAITING:
+            said = (*said, _INVITATION)
         return (*super().notes, *said)
 
     @property
@@ -424,7 +431,7 @@ class BrowserSource(LiveSource):
         )
 
     def _no_picture(self) -> str:
-        return "No browser sends pictures: open the dashboard's page /camera and press its button."
+        return _INVITATION
 
     def _occupied(self) -> bool:
         return self._camera is not None and self._camera.occupied

@@ -89,6 +89,7 @@ def test_a_session_waits_for_its_browser_and_asks_it_for_what_it_needs(
     reader = Reader(source)
     asked(camera)
     assert source.state is SourceState.WAITING
+    assert "/camera" in source.notes[-1]
     visitor = Visitor(camera)
     (wish,) = visitor.told
     assert wish is not None
@@ -98,6 +99,7 @@ def test_a_session_waits_for_its_browser_and_asks_it_for_what_it_needs(
         reader.wait_for(number)  # one at a time, so that none has to be dropped
     frames = reader.wait_for(3)
     assert source.state is SourceState.LIVE
+    assert not any("/camera" in note for note in source.notes)
     assert [frame.index for frame in frames] == [0, 1, 2]
     assert [frame.gap_before for frame in frames] == [0, 0, 0]
     assert np.diff([frame.time_s for frame in frames]) == pytest.approx(1 / 30)
