@@ -12,7 +12,7 @@ from engines.spotting.flow_spotter import FlowSpotter
 LEARNED_SPOTTERS = ("mean", "sfamnet")
 """Spotters with a network, whose files lie in folders of these names."""
 
-SPOTTERS = ("flow", *LEARNED_SPOTTERS)
+SPOTTERS = ("flow", "ltp-ml", *LEARNED_SPOTTERS)
 """All of them; `flow` is the training-free one."""
 
 
@@ -32,6 +32,10 @@ def create_spotter(
     """
     if name == "flow":
         return FlowSpotter(flow, fps)
+    if name == "ltp-ml":
+        from engines.spotting.ltp_ml.spotter import LtpMlSpotter  # noqa: PLC0415
+
+        return LtpMlSpotter(fps)
     if name in LEARNED_SPOTTERS:
         from engines.spotting.network_spotter import NetworkSpotter  # noqa: PLC0415
 
