@@ -6,42 +6,53 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any, Literal
 
+from engines.features.grid import STEP_S
+
 _HEAD = {
     "spotting": """\
 # Model card: {engine}, spotting
 
-Scores the flow of the last 0.1 s for a micro-expression; a causal decision turns the scores into
-events. It reports micro-expressions only: a movement that lasts longer than 0.5 s, or from which
-the face does not return, is withdrawn. Written by the commands at the end; do not edit by hand.
+{seen} Written by the commands at the end; do not edit by hand.
 """,
     "recognition": """\
 # Model card: {engine}, recognition
 
-Names the emotion of an expression from {seen}: {classes}. Written by the
-commands at the end; do not edit by hand.
+Names the emotion of an expression from {seen}:
+{classes}. Written by the commands at the end; do not edit by hand.
 """,
 }
 
 _SEEN = {
-    "planes": "the flows that lead to its apex",
-    "faces": "eight faces between onset and confirmation",
+    ("recognition", "planes"): "the flows that lead to its apex",
+    ("recognition", "faces"): "eight faces between onset and confirmation",
+    ("spotting", "planes"): """\
+Scores the flow of the last 0.1 s for a micro-expression; a causal decision turns the scores into
+events. It reports micro-expressions only: a movement that lasts longer than 0.5 s, or from which
+the face does not return, is withdrawn.""",
+    ("spotting", "features"): """\
+Proposes intervals, micro- and macro-expressions, in the last 4.3 s of clip features. Live, nothing
+but the past is seen, and proposals are merged as they come; an expression can be told when it is
+over. On recordings, windows overlap by half and non-maximum suppression decides at the end.""",
 }
 
 _INPUT = {
     "planes": """\
 u, v and optical strain of eye strip and mouth as 42x42 cells, from flow over 0.1 s at a
 fixed scale in inter-ocular distances (`engines/motion/planes.py`)""",
+    "features": """\
+64 steps of features of a chunk of pictures in two streams, one step every 1/15 s, from the
+backbone of `engines/features/light`, which was trained without labels""",
     "faces": """\
 eight aligned gray faces of 128x128 pixels, evenly in time from the onset to the frame that
 confirmed the event (`engines/recognition/sequences.py`). It is not told the apex. Data sets of flow
-pictures (`composite3`) hold no faces: this engine cannot read them and has no figures there""",
+pictures (`composite3`) hold no faces: this engine cannot read them and has no figures on them""",
 }
 
 _BODY = """
 ## Model
 {network}.
-Input: {input}. How training differs from what
-was published stands in `engines/training/recipes.py`.
+Input: {input}.
+How training differs from what was published stands in `engines/training/{recipes}.py`.
 
 ## Data
 {data}.
@@ -58,7 +69,10 @@ the recipe was fixed before. Seed {seed}. Stages, and the epoch that was kept: {
 _CHOSEN = {
     "planes": "Epoch, every constant of the decision and the temperature",
     "faces": "Epoch and temperature",
+    "features": "Epoch and every constant of both decisions",
 }
+
+_RECIPES = {"features": "proposal_recipes"}
 
 _SYNTHETIC = """\
 **No person was filmed**: faces are animated, and the figures below say how well the engine does on
@@ -80,6 +94,9 @@ The people are those of one laboratory; no figure exists for others.""",
 
 _HABIT = {
     "planes": """\
+It was trained on dense inverse search flow, the default; with another flow method it sees what
+  it never learned.""",
+    "features": """\
 It was trained on dense inverse search flow, the default; with another flow method it sees what
   it never learned.""",
     "faces": """\
@@ -127,11 +144,12 @@ def model_card(
     figures, given = report["figures"][task], run["recipe"]["input"]
     return (
         _HEAD[task].format(
-            engine=run["engine"], seen=_SEEN[given], classes=", ".join(run["classes"])
+            engine=run["engine"], seen=_SEEN[task, given], classes=", ".join(run["classes"])
         )
         + _BODY.format(
             network=run["recipe"]["network"],
             input=_INPUT[given],
+            recipes=_RECIPES.get(given, "recipes"),
             chosen=_CHOSEN[given],
             data=run["data"][:1].upper() + run["data"][1:],
             nature=_SYNTHETIC if run["synthetic"] else _FILMED,
@@ -143,6 +161,7 @@ def model_card(
         + "\n## Figures\nOn the test identities; in brackets 95 % intervals of a bootstrap over "
         "identities.\n\n"
         + (_spotting(figures, report, fold) if task == "spotting" else _recognition(figures, run))
+        + (_proposals(report, fold) if given == "features" else "")
         + (_cost(report) if "weights" in fold else "")
         + _LIMITS.format(
             unknown=_UNKNOWN[run["synthetic"]],
@@ -198,6 +217,37 @@ def _spotting_row(name: str, figures: Mapping[str, Any]) -> str:
         "-" if latency is None else f"{latency:.2f} s",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _proposals(report: Mapping[str, Any], fold: Mapping[str, Any]) -> str:
+    """What else is known of a network of proposals: the other decision, its size and its cost."""
+    further = report["figures"]["proposals"]
+    rows = (("live, macro", further["macro"]), ("on recordings, micro", further["offline"]))
+    table = "\n".join(
+        f"| {name} | {figures['micro_expressions']} | "
+        + " | ".join(
+            bounded(figures, figure)
+            for figure in ("f1", "precision", "recall", "false_positives_per_min")
+        )
+        + " |"
+        for name, figures in rows
+    )
+    return (
+        "\nThe rows above are live decisions on micro-expressions. Further, on the same clips:\n\n"
+        "| decision | expressions | F1 | precision | recall | false positives/min |\n"
+        f"|---|---|---|---|---|---|\n{table}\n\n"
+        "On recordings, what follows an expression is seen as well: those figures are no promise "
+        "of a live session.\n\n## Size and cost\n"
+        f"{fold['parameters']:,} parameters, kept in half precision; {fold['macs'] / 1e6:.1f} "
+        f"million multiplications a window, and {fold['backbone_macs'] / 1e6:.1f} million for its "
+        "newest chunk of features.\n"
+        f"Both together cost one core {fold['step_ms']:.2f} ms a step, "
+        f"{fold['step_ms'] / (200 * STEP_S):.2f} ms a frame at 200 "
+        "frames a second (ONNX Runtime, least of several, time of the processor), on top of the "
+        "motion and the flow over 0.1 s.\n"
+        f"Declared look-ahead from the apex of a micro-expression to its confirmation: at most "
+        f"{fold['look_ahead_s']:.2f} s.\n"
+    )
 
 
 def _recognition(figures: Mapping[str, Any], run: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ class FeatureClip:
         times: (S,) float64 stream time of each step, that of its chunk's last picture.
         starts: (S,) bool, whether it is the first of a stretch.
         values: (S, F) float32, appearance first.
-        mirrored: (S, F) float32, the same of the mirrored face.
+        mirrored: (S, F) float32, the same of the mirrored face; None where nobody asked for it.
         appearance: Number of features of appearance.
     """
 
@@ -34,7 +35,7 @@ class FeatureClip:
     times: npt.NDArray[np.float64]
     starts: npt.NDArray[np.bool_]
     values: npt.NDArray[np.float32]
-    mirrored: npt.NDArray[np.float32]
+    mirrored: npt.NDArray[np.float32] | None
     appearance: int
 
 
@@ -54,38 +55,48 @@ class FeatureCache:
         key = f"{source.fingerprint[:12]}-{encoder.sha256[:12]}"
         self._folder = folder / f"{encoder.name}-features-{key}"
 
-    def clips(self, identities: Sequence[str]) -> Iterator[FeatureClip]:
-        """Yield the clips of some identities with their features, in order."""
-        for clip in self._source.clips(identities):
-            yield self.features(clip)
+    def clips(self, identities: Sequence[str], *, mirrored: bool = False) -> Iterator[FeatureClip]:
+        """Yield the clips of some identities with their features, in order.
 
-    def features(self, clip: FaceClip) -> FeatureClip:
+        Args:
+            identities: Whose.
+            mirrored: Give the features of the mirrored faces too.
+        """
+        for clip in self._source.clips(identities):
+            yield self.features(clip, mirrored=mirrored)
+
+    def features(self, clip: FaceClip, *, mirrored: bool = False) -> FeatureClip:
         """The features of a clip; computed now if they never were."""
-        path = self._folder / f"{clip.name}.npz"
+        seen = self._kept(clip, "")
+        other = self._kept(clip, "-mirrored") if mirrored else None
+        return FeatureClip(
+            clip,
+            seen["times"],
+            seen["starts"],
+            seen["values"].astype(np.float32),
+            None if other is None else other["values"].astype(np.float32),
+            self._encoder.appearance,
+        )
+
+    def _kept(self, clip: FaceClip, side: str) -> dict[str, npt.NDArray[Any]]:
+        """What is kept of a clip, or of its mirror image."""
+        path = self._folder / f"{clip.name}{side}.npz"
         if not path.exists():
             ticks = self._ticks.ticks(clip)
             first = ticks.steps()
-            last = first + CHUNK_TICKS - 1
             self._folder.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
+            values = encoded(self._encoder, ticks.mirrored() if side else ticks, first)
             with part.open("wb") as file:
                 np.savez(
                     file,
-                    times=ticks.times[last],
+                    times=ticks.times[first + CHUNK_TICKS - 1],
                     starts=ticks.starts[first],
-                    values=encoded(self._encoder, ticks, first).astype(np.float16),
-                    mirrored=encoded(self._encoder, ticks.mirrored(), first).astype(np.float16),
+                    values=values.astype(np.float16),
                 )
             part.replace(path)
         with np.load(path) as kept:
-            return FeatureClip(
-                clip,
-                kept["times"],
-                kept["starts"],
-                kept["values"].astype(np.float32),
-                kept["mirrored"].astype(np.float32),
-                self._encoder.appearance,
-            )
+            return dict(kept)
 
 
 def encoded(

@@ -91,8 +91,8 @@ def pooled(results: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict
         classes: Names of the emotions.
 
     Returns:
-        `spotting` for all clips and `spotting_by_fps` of a network that spots, and `recognition`;
-        empty without a test.
+        `spotting` for all clips and `spotting_by_fps` of a network that spots, `proposals` for its
+        other decisions where it has any, and `recognition`; empty without a test.
     """
     clips = [clip for result in results for clip in result["clips"]]
     events = [event for result in results for event in result["events"]]
@@ -103,6 +103,12 @@ def pooled(results: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict
             f"{fps:g}": spotting_figures([_tallied(c) for c in clips if c["fps"] == fps])
             for fps in sorted({clip["fps"] for clip in clips})
         }
+        further = [result["further_clips"] for result in results if "further_clips" in result]
+        if further:
+            figures["proposals"] = {
+                name: spotting_figures([_tallied(c) for each in further for c in each[name]])
+                for name in further[0]
+            }
     if clips or events:
         figures["recognition"] = recognition_figures(events, classes)
     return figures

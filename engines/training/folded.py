@@ -38,6 +38,8 @@ from engines.training.fold_files import (
 from engines.training.networks.base import RecognitionPath, SpotAndRecognise, SpottingPath
 from engines.training.onnx_export import write_onnx
 from engines.training.optimisation import EpochLog, Fitted, fit
+from engines.training.proposal_fold import run_proposals
+from engines.training.proposal_recipes import ProposalRecipe
 from engines.training.recipes import Recipe, SequenceRecipe, recipe_of
 from engines.training.samples import draw_samples
 from engines.training.sequence_fold import run_sequences
@@ -67,6 +69,8 @@ def run_fold(task: Task, told: Told = lambda what: None) -> dict[str, Any]:
     source, recipe = open_source(task.data), recipe_of(task.engine)
     if isinstance(recipe, SequenceRecipe):
         result = run_sequences(task, source, recipe, told)
+    elif isinstance(recipe, ProposalRecipe):
+        result = run_proposals(task, source, recipe, told)
     else:
         result = _run_pictures(task, source, recipe, told)
     part = result_file.with_suffix(".part")

@@ -50,6 +50,7 @@ from engines.training.networks.mer_gcn import MerGcn
 from engines.training.networks.mol import Mol
 from engines.training.networks.sequence import SequenceNetwork
 from engines.training.networks.sfamnet import SfamNet
+from engines.training.proposal_recipes import PROPOSAL_RECIPES, ProposalRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ _UNIT_GRAPH = Stage(
     name="joint", epochs=16, batch=16, learning_rate=2e-3, weight_decay=1e-2, fading=True
 )
 
-RECIPES: Mapping[str, Recipe | SequenceRecipe] = MappingProxyType(
+RECIPES: Mapping[str, Recipe | SequenceRecipe | ProposalRecipe] = MappingProxyType(
     {
         "mean": Recipe(
             build=Mean,
@@ -187,12 +188,13 @@ RECIPES: Mapping[str, Recipe | SequenceRecipe] = MappingProxyType(
         "au-gacn": SequenceRecipe(
             build=AuGacn, stages=(_UNIT_GRAPH,), paper="AU-GACN (Xie et al., 2020)"
         ),
+        **PROPOSAL_RECIPES,
     }
 )
 """Engine to recipe."""
 
 
-def recipe_of(engine: str) -> Recipe | SequenceRecipe:
+def recipe_of(engine: str) -> Recipe | SequenceRecipe | ProposalRecipe:
     """The recipe of an engine.
 
     Raises:
@@ -209,6 +211,8 @@ def recipe_of(engine: str) -> Recipe | SequenceRecipe:
 def describe(engine: str) -> dict[str, Any]:
     """A recipe as JSON."""
     recipe = recipe_of(engine)
+    if isinstance(recipe, ProposalRecipe):
+        return recipe.described()
     return {
         "network": recipe.paper,
         "tasks": list(recipe.tasks),

@@ -43,6 +43,9 @@ RUN_FILE = "run.json"
 
 Protocol = Literal["holdout", "loso"]
 
+_SEPARATE = ("clips", "further_clips", "events")
+"""What the result of a fold holds of single clips and events; the run's has pooled figures."""
+
 
 class RunDescription(BaseModel):
     """What `run.json` holds: everything that the run's result follows from.
@@ -126,7 +129,7 @@ def run(
         "data_command": source.command,
         "figures": pooled(results, source.classes),
         "folds": [
-            {name: value for name, value in result.items() if name not in ("clips", "events")}
+            {name: value for name, value in result.items() if name not in _SEPARATE}
             for result in results
         ],
     }

@@ -110,7 +110,7 @@ def test_training_sees_the_features_that_a_stream_gives(shipped: Path, tmp_path:
     people = FewPeople()
     encoder = ChunkEncoder(shipped)
     cache = FeatureCache(tmp_path, people, encoder)
-    (kept,) = cache.clips(["a"])
+    (kept,) = cache.clips(["a"], mirrored=True)
     stream = ClipFeatures(encoder)
     steps = [step for sample in measure(next(people.clips(["a"]))) for step in stream.push(sample)]
     np.testing.assert_allclose([step.time_s for step in steps], kept.times)
@@ -122,6 +122,7 @@ def test_training_sees_the_features_that_a_stream_gives(shipped: Path, tmp_path:
     np.testing.assert_allclose(np.diff(kept.times), STEP_S, atol=1e-9)
     (again,) = FeatureCache(tmp_path, people, encoder).clips(["a"])
     np.testing.assert_array_equal(again.values, kept.values)
+    assert again.mirrored is None
     encoder.close()
 
 
