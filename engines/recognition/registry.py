@@ -31,8 +31,23 @@ def _network(name: str) -> Callable[[str], Recognizer]:
     return build
 
 
+def _sequence(name: str) -> Callable[[str], Recognizer]:
+    def build(backend: str) -> Recognizer:
+        from engines.recognition.sequence_recognizer import SequenceRecognizer  # noqa: PLC0415
+
+        return SequenceRecognizer(Path(__file__).parent / name, backend)
+
+    return build
+
+
 RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType(
-    {"ststnet": _ststnet, "parts": _parts, "mean": _network("mean"), "sfamnet": _network("sfamnet")}
+    {
+        "ststnet": _ststnet,
+        "parts": _parts,
+        "mean": _network("mean"),
+        "sfamnet": _network("sfamnet"),
+        "mol": _sequence("mol"),
+    }
 )
 """Name to builder from a backend. An engine's own libraries are imported when it is built."""
 

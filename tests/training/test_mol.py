@@ -34,6 +34,13 @@ def _repeatable() -> None:
     torch.set_num_threads(1)
 
 
+def some_faces(count: int) -> torch.Tensor:
+    """Up to ten different sequences."""
+    golden = torch.from_numpy(golden_faces())
+    changed = (golden, golden.flip(2), golden.flip(3), golden.flip(2, 3), golden.flip(1))
+    return torch.cat(changed)[:count]
+
+
 # -- fully-connected convolution ------------------------------------------------------------------
 
 
@@ -132,7 +139,7 @@ def targets(count: int) -> dict[str, torch.Tensor]:
 
 def test_joint_learning_reaches_every_weight() -> None:
     network = Mol(3)
-    faces = torch.from_numpy(golden_faces())
+    faces = some_faces(4)
     network.loss(faces, torch.tensor([0, 1, 2, -1]), targets(4), torch.ones(3)).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -141,14 +148,14 @@ def test_joint_learning_reaches_every_weight() -> None:
 
 def test_the_emotion_is_learned_where_there_is_one_only() -> None:
     network = Mol(3)
-    faces = torch.from_numpy(golden_faces())
+    faces = some_faces(4)
     network.loss(faces, torch.full((4,), -1), targets(4), torch.ones(3)).backward()
     assert network.emotion[0].weight.grad is None
     assert network.landmarks[0].weight.grad is not None
 
 
 def test_shown_flow_and_landmarks_have_a_place_for_every_pair() -> None:
-    flow, landmarks = Mol(3).eval().show(torch.from_numpy(golden_faces()))
+    flow, landmarks = Mol(3).eval().show(some_faces(4))
     assert flow.shape == (4, PAIRS, 2, FLOW_SIZE, FLOW_SIZE)
     assert landmarks.shape == (4, PAIRS, 68, 2)
 
@@ -195,8 +202,7 @@ def test_learns_ten_clips_by_heart() -> None:
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    golden = torch.from_numpy(golden_faces())
-    faces = torch.cat([golden, golden.flip(2), golden.flip(3)])[:10]
+    faces = some_faces(10)
     emotion, taught = torch.arange(10) % 3, targets(10)
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
     for _ in range(40):
@@ -212,8 +218,8 @@ def test_learns_ten_clips_by_heart() -> None:
 
 def test_the_exported_graph_computes_what_torch_does(tmp_path) -> None:
     network = Mol(3)
-    network(torch.from_numpy(golden_faces()))  # statistics that are not trivial
-    golden, file = golden_faces(), tmp_path / "mol.onnx"
+    golden, file = some_faces(4).numpy(), tmp_path / "mol.onnx"
+    network(torch.from_numpy(golden))  # statistics that are not trivial
     outputs = ("logits", "flow", "landmarks")
     write_graph(WithHeads(network), {"faces": golden}, outputs, file)
     with open_graph(file) as graph:

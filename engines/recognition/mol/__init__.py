@@ -1,0 +1,1 @@
+"""MOL as a recogniser: its network, manifest and model card."""
