@@ -41,7 +41,7 @@ from streamer.review.annotations import (
 from streamer.review.comparison import Comparison, compare_events, read_truths
 from streamer.review.export import FORMATS, export
 from streamer.review.library import Library, row
-from streamer.review.pictures import PictureShelf
+from streamer.review.pictures import FrameIndices, PictureShelf
 from streamer.review.report import REPORT_FILE, duration_s, report, save
 from streamer.review.rerun import Engines, Reruns
 from streamer.review.session_reader import Frames, Session, is_being_written, read_frames
@@ -144,16 +144,35 @@ class ReviewDesk:
     def view(self, key: str) -> dict[str, Any]:
         """Everything about a session but its frames."""
         session = self.library.read(key)
-        pictures = self.library.pictures_of(session)
         view = session_view(session)
+        recorded, missing = self._recorded(session)
         if self.frames(session).torn:
             view["notes"].append("The last row of frames.csv was cut off and is left out.")
         return {
             **row(self.library.find(key), self.library),
             **view,
             "report": (session.path / REPORT_FILE).is_file(),
-            "recorded": None if pictures is None else _ranges(self.shelf.frames(pictures)),
+            "recorded": recorded,
+            "no_pictures": missing,
         }
+
+    def _recorded(self, session: Session) -> tuple[list[tuple[int, int]] | None, str]:
+        """First and last frames of the runs that there are pictures of; or why there are none."""
+        origin = self.library.pictures_of(session)
+        if origin is not None:
+            try:
+                return _ranges(self.shelf.frames(origin, self._analysed(session))), ""
+            except UserError as error:
+                return None, str(error)
+        if session.source["kind"] in ("video", "folder", "recording"):
+            return None, (
+                f"No pictures: {session.source['name']} is not in the folders that were opened. "
+                "Name its folder too."
+            )
+        return None, "No pictures: this session was not recorded. --record keeps them."
+
+    def _analysed(self, session: Session) -> FrameIndices:
+        return self.frames(session)["frame"].astype(np.int64)
 
     def frames(self, session: Session) -> Frames:
         """The columns of `frames.csv` that are drawn; those of a few sessions are kept.
@@ -177,8 +196,11 @@ class ReviewDesk:
         Raises:
             SessionError: It was not recorded.
         """
-        pictures = self.library.pictures_of(self.library.read(key))
-        jpeg = None if pictures is None else self.shelf.jpeg(pictures, frame, width)
+        session = self.library.read(key)
+        origin = self.library.pictures_of(session)
+        jpeg = None
+        if origin is not None:
+            jpeg = self.shelf.jpeg(origin, self._analysed(session), frame, width)
         if jpeg is None:
             raise SessionError(f"There is no picture of frame {frame}: it was not recorded.")
         return jpeg
@@ -243,13 +265,13 @@ class ReviewDesk:
             UserError: It has none, or another analysis runs.
         """
         session = self.library.read(key)
-        pictures = self.library.pictures_of(session)
-        if pictures is None:
+        origin = self.library.pictures_of(session)
+        if origin is None:
             raise SessionError(
-                "This session holds no recording to analyse again: record with --record."
+                "There are no pictures of this session to analyse again: record with --record."
             )
-        frames = len(self.shelf.frames(pictures))
-        job = self.reruns.start(session, pictures, frames, engines)
+        frames = len(self.shelf.frames(origin, self._analysed(session)))
+        job = self.reruns.start(session, origin.path, frames, engines)
         self.library.include(job.folder)
         return self.job()
 
@@ -279,8 +301,9 @@ class ReviewDesk:
             UserError: A file cannot be read or written.
         """
         session = self.library.read(key)
-        pictures = self.library.pictures_of(session)
-        save(session.path / REPORT_FILE, report(session, faces=faces, recording=pictures))
+        origin = self.library.pictures_of(session)
+        recording = origin.path if origin and origin.kind == "recording" else None
+        save(session.path / REPORT_FILE, report(session, faces=faces, recording=recording))
 
     def close(self) -> None:
         """End the re-run and close the pictures; may be called more than once."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from streamer.errors import SessionError, UserError
 from streamer.recording.layout import find_recording
+from streamer.review.pictures import Origin
 from streamer.review.session_reader import (
     SESSION_FILE,
     Session,
@@ -94,26 +95,35 @@ class Library:
         """
         return read_session(self.find(key).path)
 
-    def pictures_of(self, session: Session) -> Path | None:
-        """Recording with the pictures that a session analysed; None when there is none.
+    def pictures_of(self, session: Session) -> Origin | None:
+        """Where the pictures lie that a session analysed; None when they are not to be had.
 
-        Its own, or for a session that analysed another one's recording, that one's; as long as it
-        lies in the folders that were given.
+        Its own recording; or else the recording, video or folder that it was made from, as long as
+        that lies in the folders that were given.
         """
-        if session.recording is not None or session.source["kind"] != "recording":
-            return session.recording
-        source = Path(str(session.source["name"])).resolve()
-        inside = any(source.is_relative_to(root) for root in self._roots)
-        beside = source.parent == session.path.resolve().parent
-        return find_recording(source) if inside or beside else None
+        if session.recording is not None:
+            return Origin("recording", session.recording)
+        kind, source = session.source["kind"], _source_of(session)
+        if kind == "recording":
+            found = find_recording(source)
+            return Origin("recording", found) if found and self._holds(found, session) else None
+        if kind in ("video", "folder") and source.exists() and self._holds(source, session):
+            return Origin(kind, source)
+        return None
 
     def origin_of(self, session: Session) -> str:
         """Key of what a session analysed; sessions of one recording share it."""
-        pictures = self.pictures_of(session)
-        if pictures is not None:
-            return _key(pictures)
-        named = session.source["kind"] in ("video", "folder", "recording")
-        return _key(Path(str(session.source["name"])).resolve() if named else session.path)
+        if session.recording is not None:
+            return _key(session.recording.resolve())
+        if session.source["kind"] == "recording":
+            return _key(find_recording(_source_of(session)) or _source_of(session))
+        named = session.source["kind"] in ("video", "folder")
+        return _key(_source_of(session) if named else session.path)
+
+    def _holds(self, path: Path, session: Session) -> bool:
+        """Whether a path lies in the folders that were given, or beside a session."""
+        beside = session.path.resolve().parent
+        return any(path.is_relative_to(root) for root in (*self._roots, beside))
 
 
 def row(found: Found, library: Library) -> dict[str, Any]:
@@ -178,6 +188,10 @@ def _below(root: Path) -> Iterator[Found]:
             folders.clear()
             place = path.relative_to(root.parent).as_posix()
             yield Found(_key(path), path, place)
+
+
+def _source_of(session: Session) -> Path:
+    return Path(str(session.source["name"])).resolve()
 
 
 def _key(path: Path) -> str:

@@ -104,12 +104,12 @@ class Reruns:
         """The analysis that runs, or the last one; None before the first."""
         return self._job
 
-    def start(self, session: Session, recording: Path, frames: int, engines: Engines) -> Job:
+    def start(self, session: Session, pictures: Path, frames: int, engines: Engines) -> Job:
         """Begin.
 
         Args:
             session: The session whose settings are kept but for the engines.
-            recording: Folder of its pictures.
+            pictures: The recording, video or folder that it analysed.
             frames: How many pictures there are.
             engines: What to analyse with.
 
@@ -129,7 +129,7 @@ class Reruns:
             self._job = job
             self._stop.clear()
             self._thread = threading.Thread(
-                target=self._run, args=(job, recording, config), name="glint-rerun", daemon=True
+                target=self._run, args=(job, pictures, config), name="glint-rerun", daemon=True
             )
             self._thread.start()
             return job
@@ -145,7 +145,7 @@ class Reruns:
         if thread is not None:
             thread.join(_END_S)
 
-    def _run(self, job: Job, recording: Path, config: GlintConfig) -> None:
+    def _run(self, job: Job, pictures: Path, config: GlintConfig) -> None:
         try:
             worker = Worker(config)
         except OSError as error:
@@ -153,7 +153,7 @@ class Reruns:
             job.state = "failed"
             return
         try:
-            worker.begin(Task(recording, job.folder))
+            worker.begin(Task(pictures, job.folder))
             while not self._stop.is_set():
                 if not wait([worker.connection], _POLL_S):
                     continue
@@ -176,7 +176,9 @@ def _configuration(session: Session, engines: Engines) -> GlintConfig:
         ConfigError: A setting is not known any more.
     """
     tree: dict[str, Any] = dict(session.document.get("configuration", {}))
-    tree["source"] = {"speed": "max"}
+    files = session.source["kind"] in ("video", "folder")
+    fps = tree.get("source", {}).get("fps") if files else None  # a recording has its own times
+    tree["source"] = {"speed": "max", "fps": fps}
     tree["spotter"], tree["recognizer"] = engines.spotter, engines.recognizer
     for section in ("recording", "outputs", "dashboard"):
         tree.pop(section, None)

@@ -73,9 +73,9 @@ class ImageFolderSource:
                 "with --fps, for example --fps 200."
             )
         quiet_opencv()
-        self._pictures = self._list()
+        self._pictures = list_pictures(self._path)
         self._flags = cv2.IMREAD_GRAYSCALE if _same_size(self._pictures) else cv2.IMREAD_COLOR
-        first = _decode(self._pictures[0], self._flags)
+        first = decode_picture(self._pictures[0], self._flags)
         self._shape = first.shape
         self._fps = fps
 
@@ -121,7 +121,7 @@ class ImageFolderSource:
             return None
         while len(self._ahead) < _AHEAD and (item := next(self._sequence, None)) is not None:
             picture, gap = item
-            future = self._pool.submit(_decode, picture, self._flags)
+            future = self._pool.submit(decode_picture, picture, self._flags)
             self._ahead.append((picture, gap, future))
         if not self._ahead:
             self._state = SourceState.ENDED
@@ -158,27 +158,33 @@ class ImageFolderSource:
             self._playback.reset()
         self._state = SourceState.CLOSED
 
-    def _list(self) -> list[Path]:
-        try:
-            # Names that start with a dot are the file system's (macOS leaves ._img001.jpg).
-            pictures = [
-                entry
-                for entry in self._path.iterdir()
-                if entry.suffix.lower() in PICTURE_SUFFIXES and not entry.name.startswith(".")
-            ]
-        except FileNotFoundError as error:
-            raise SourceError(f"{self._path} does not exist: check the path.") from error
-        except OSError as error:
-            raise SourceError(
-                f"{self._path} cannot be listed ({error.strerror}): check that it is a folder "
-                "and that you may read it."
-            ) from error
-        if not pictures:
-            raise SourceError(
-                f"{self._path} holds no pictures (jpg, png, bmp, tif): "
-                "give the folder that holds them directly."
-            )
-        return sorted(pictures, key=lambda picture: _natural(picture.name))
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the pictures of a folder in natural order.
+
+    Raises:
+        SourceError: The folder is missing, forbidden, or without pictures.
+    """
+    try:
+        # Names that start with a dot are the file system's (macOS leaves ._img001.jpg).
+        pictures = [
+            entry
+            for entry in folder.iterdir()
+            if entry.suffix.lower() in PICTURE_SUFFIXES and not entry.name.startswith(".")
+        ]
+    except FileNotFoundError as error:
+        raise SourceError(f"{folder} does not exist: check the path.") from error
+    except OSError as error:
+        raise SourceError(
+            f"{folder} cannot be listed ({error.strerror}): check that it is a folder "
+            "and that you may read it."
+        ) from error
+    if not pictures:
+        raise SourceError(
+            f"{folder} holds no pictures (jpg, png, bmp, tif): "
+            "give the folder that holds them directly."
+        )
+    return sorted(pictures, key=lambda picture: _natural(picture.name))
 
 
 def _natural(name: str) -> tuple[tuple[int | str, ...], str]:
@@ -229,7 +235,19 @@ def _same_size(pictures: Sequence[Path]) -> bool:
     return gray
 
 
-def _decode(picture: Path, flags: int) -> npt.NDArray[np.uint8]:
+def decode_picture(picture: Path, flags: int) -> npt.NDArray[np.uint8]:
+    """Decode a picture file.
+
+    Args:
+        picture: The file.
+        flags: OpenCV's `IMREAD_COLOR` or `IMREAD_GRAYSCALE`.
+
+    Returns:
+        (H, W, 3) BGR or (H, W) gray.
+
+    Raises:
+        SourceError: It cannot be read, or is cut off.
+    """
     try:
         data = picture.read_bytes()
     except OSError as error:

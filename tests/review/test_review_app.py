@@ -394,7 +394,7 @@ def test_a_recording_is_analysed_again_beside_the_session(client, archive):
         ("P07", {"spotter": "flow", "recognizer": "../x"}, "no engine named '../x'"),
         ("P07", {"spotter": "mean", "recognizer": "none", "threshold_factor": 2}, "its network"),
         ("P07", {"spotter": "flow"}, "recognizer is not usable"),
-        ("day 2/P08", {"spotter": "flow", "recognizer": "none"}, "holds no recording"),
+        ("day 2/P08", {"spotter": "flow", "recognizer": "none"}, "no pictures of this session"),
     ],
 )
 def test_a_rerun_that_cannot_be_says_why(client, name, asked, reason):

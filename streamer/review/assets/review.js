@@ -240,7 +240,7 @@
     drawComparison();
     $("report-link").href = `api/sessions/${key}/report`;
     $("report-link").hidden = !session.report;
-    $("no-picture").textContent = session.recorded ? "" : "No pictures: this session was not recorded. --record keeps them.";
+    $("no-picture").textContent = session.no_pictures;
     $("picture-panel").classList.toggle("no-pictures", !session.recorded);
     if (session.recorded) [$("picture").width, $("picture").height] = [session.size.width, session.size.height];
     drawAll();
@@ -472,7 +472,7 @@
         const frame = here.frames.frame[place];
         const hidden = $("blank").checked;
         if (hidden || !recorded(frame)) {
-          drawPicture(null, hidden ? "The picture is hidden (B)." : "This frame was not recorded.");
+          drawPicture(null, hidden ? "The picture is hidden (B)." : "There is no picture of this frame.");
           continue;
         }
         drawPicture(await pictureOf(frame), "", frame);
@@ -980,9 +980,9 @@
     for (const field of $("rerun").querySelectorAll("button, select")) field.disabled = !session.recorded;
     if (!session.recorded) form.threshold_factor.disabled = true;
     $("rerun-hint").textContent = session.recorded
-      ? "The recording is analysed in the background with this session's other settings, into a session folder beside it, and compared with what stands here. A network's threshold belongs to the network."
-      : "There is no recording to analyse again: --record keeps one.";
-    $("faces-label").hidden = !session.recorded;
+      ? "The pictures are analysed in the background with this session's other settings, into a session folder beside it, and compared with what stands here. A network's threshold belongs to the network."
+      : "There are no pictures to analyse again: --record keeps them.";
+    $("faces-label").hidden = !session.recorded || session.source_kind === "video" || session.source_kind === "folder";
     $("job").replaceChildren();
   };
 
