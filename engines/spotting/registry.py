@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engines.errors import EngineError
 from engines.spotting.base import Spotter
 from engines.spotting.config import FlowSpotterConfig
 from engines.spotting.flow_spotter import FlowSpotter
 
+if TYPE_CHECKING:
+    from engines.spotting.proposal_spotter import OfflineProposalSpotter
+
 LEARNED_SPOTTERS = ("mean", "sfamnet")
 """Spotters with a network, whose files lie in folders of these names."""
 
 SPOTTERS = ("flow", "ltp-ml", *LEARNED_SPOTTERS)
 """All of them; `flow` is the training-free one."""
+
+OFFLINE_SPOTTERS = ("lssnet", "lgsnet")
+"""Spotters that can also decide on a recording when it is over (`python -m streamer.offline`)."""
 
 
 def create_spotter(
@@ -43,3 +50,23 @@ def create_spotter(
     raise EngineError(
         f"There is no spotting engine named {name!r}; choose one of: {', '.join(SPOTTERS)}."
     )
+
+
+def create_offline_spotter(name: str, backend: str = "auto") -> OfflineProposalSpotter:
+    """Build an engine that decides when a recording is over.
+
+    Args:
+        name: One of `OFFLINE_SPOTTERS`.
+        backend: What runs the networks, one of `engines.runtime.BACKENDS`.
+
+    Raises:
+        EngineError: There is no such engine, or its files are missing or corrupt.
+    """
+    if name not in OFFLINE_SPOTTERS:
+        raise EngineError(
+            f"The spotter {name!r} does not decide on whole recordings; choose one of: "
+            f"{', '.join(OFFLINE_SPOTTERS)}."
+        )
+    from engines.spotting.proposal_spotter import OfflineProposalSpotter  # noqa: PLC0415
+
+    return OfflineProposalSpotter(Path(__file__).parent / name, backend)
