@@ -8,6 +8,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import av
 import httpx
 import numpy as np
 import pytest
@@ -132,6 +133,33 @@ def test_the_picture_of_a_frame_was_recorded_or_is_said_to_be_missing(client):
     plain = key_of(client, "day 2/P08")
     assert "not recorded" in refusal(client.get(f"/api/sessions/{plain}/pictures/100"))
     assert client.get(f"/api/sessions/{key}/pictures/1?width=99999").status_code == 422
+
+
+def test_a_video_is_shown_if_its_folder_was_named_too(archive, tmp_path):
+    for name, place in (("P08", archive / "videos"), ("P09", tmp_path / "elsewhere")):
+        place.mkdir()
+        with av.open(str(place / "clip.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=60, options={"preset": "ultrafast"})
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(360):
+                frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        folder = archive / "videos" / name
+        shutil.copytree(archive / "day 2" / "P08", folder)
+        document = json.loads((folder / "session.json").read_text())
+        document["source"].update(kind="video", name=str(place / "clip.mp4"))
+        (folder / "session.json").write_text(json.dumps(document))
+    desk = ReviewDesk(Library([archive]))
+    with TestClient(AccessGuard(create_review_app(desk)), base_url=HERE) as client:
+        inside, outside = (key_of(client, f"videos/{name}") for name in ("P08", "P09"))
+        assert client.get(f"/api/sessions/{inside}").json()["recorded"] == [[0, 359]]
+        assert client.get(f"/api/sessions/{inside}/pictures/359").is_success
+        session = client.get(f"/api/sessions/{outside}").json()
+        assert session["recorded"] is None
+        assert "Name its folder too" in session["no_pictures"]
+        assert "no picture" in refusal(client.get(f"/api/sessions/{outside}/pictures/3"))
+    desk.close()
 
 
 def test_corrections_are_appended_and_can_be_taken_back(client, archive):
