@@ -23,7 +23,7 @@ MOL: every len/8-th frame of a clip     eight instants evenly from onset to conf
 MOL: TV-L1 as teacher of the flow       the flow of live analysis (DIS), in units of 0.25 pixels
 MOL: 68 landmarks detected per frame    those of Face Mesh at rest, moved along by the flow
 MOL: random crops                       none, eye corners are aligned; mirrored, light varied
-MOL: AdamW 1e-4, 1000 steps of 32,      AdamW fading from 1e-3, 48 epochs in steps of 8,
+MOL: AdamW 1e-4, 1000 steps of 32,      AdamW fading from 1e-3, 24 epochs in steps of 8,
 best epoch on the test subject          best epoch on validation identities
 ======================================  =====================================================
 
@@ -173,7 +173,7 @@ RECIPES: Mapping[str, Recipe | SequenceRecipe | ProposalRecipe] = MappingProxyTy
             stages=(
                 Stage(
                     name="joint",
-                    epochs=48,
+                    epochs=24,
                     batch=8,
                     learning_rate=1e-3,
                     weight_decay=1e-3,
