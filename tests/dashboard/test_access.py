@@ -100,8 +100,11 @@ def test_no_route_answers_without_the_login(build: Callable[..., FastAPI]) -> No
     known = sorted({*routes(app), ("GET", "/nowhere")})
     paths = {path for _, path in known}
     assert {STREAM_PATH, PAGE_PATH, SOCKET_PATH, "/events"} <= paths
+    assert {("GET", "/live"), ("POST", "/edits"), ("GET", "/export.zip")} <= set(known)
+    assert ("POST", "/gradio_api/queue/join") in known  # Gradio's own are among them
     for (method, path), response in zip(known, ask(app, *known), strict=True):
         assert response.status_code == 401, (method, path)
+        assert "Basic" in response.headers["www-authenticate"]
 
     async def knock_everywhere() -> None:
         for path in sorted(paths):
