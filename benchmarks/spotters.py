@@ -19,7 +19,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, permutations
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -85,14 +85,14 @@ COST_BLOCKS = 5
 
 @runtime_checkable
 class JudgesScores(Protocol):
-    """A spotter whose score does not depend on its threshold."""
+    """A spotter that sees the same of a frame whatever its threshold."""
 
-    def score(self, sample: MotionSample) -> float:
-        """The score of the next frame."""
+    def score(self, sample: MotionSample) -> Any:
+        """What it sees of the next frame."""
         ...
 
-    def judge(self, sample: MotionSample, score: float) -> SpotterOutput:
-        """What the spotter makes of the frame and its score."""
+    def judge(self, sample: MotionSample, score: Any) -> SpotterOutput:
+        """What it makes of that."""
         ...
 
 
@@ -268,6 +268,63 @@ def within(found: Sequence[Found], name: str, budget: float) -> int:
     return max(allowed or [len(FACTORS) - 1], key=lambda i: np.nan_to_num(tallies[i].f1))
 
 
+def ensembles(
+    deciding: Sequence[Found], judging: Sequence[Found], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """F1 of every two spotters of which the second must agree with the first.
+
+    As `engines.spotting.ensemble` does it; the threshold of the second is the one with the highest
+    F1 on the validation identities.
+
+    Returns:
+        One row for each pair, with the paired difference to the better of the two alone.
+    """
+    rows = []
+    for first, second in permutations(names, 2):
+        pairs = {i: _agreed(deciding, first, second, i) for i in range(len(FACTORS))}
+        best = max(pairs, key=lambda i: np.nan_to_num(_f1(pairs[i], "pair")))
+        both = _agreed(judging, first, second, best)
+        alone = max((first, second), key=lambda name: _f1(as_shipped(deciding), name))
+        people = by_identity(both, ("pair", 0))
+        gain = difference(people, by_identity(as_shipped(judging), (alone, 0)), lambda t: t.f1)
+        rows.append(
+            {
+                "spotter": f"{first}+{second}",
+                "threshold_share": FACTORS[best],
+                **figures_of(both, "pair"),
+                "alone": alone,
+                "gain": gain.value,
+                "gain_interval": [gain.low, gain.high],
+            }
+        )
+    return rows
+
+
+def _agreed(found: Sequence[Found], first: str, second: str, threshold: int) -> list[Found]:
+    """What `first` found as it ships, where `second` found something too at some threshold."""
+    middle = shipped(every=True)
+    kept = []
+    for each in found:
+        heard = each.closed[second, threshold]
+        events = [
+            event
+            for event in each.closed[first, middle]
+            if event.kind is not EventKind.MICRO or any(_overlap(event, other) for other in heard)
+        ]
+        kept.append(Found(each.clip, {("pair", 0): events}))
+    return kept
+
+
+def _overlap(one: Event, other: Event) -> bool:
+    assert one.offset_s is not None
+    assert other.offset_s is not None
+    return one.onset_s < other.offset_s and other.onset_s < one.offset_s
+
+
+def _f1(found: Sequence[Found], name: str) -> float:
+    return pool(each.tally((name, 0)) for each in found).f1
+
+
 def causes(
     found: Sequence[Found], names: Sequence[str], clips: Mapping[str, SyntheticClip]
 ) -> list[dict[str, Any]]:
@@ -427,6 +484,26 @@ def equal_table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def ensemble_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """F1 of two spotters that must agree."""
+    header = ("spotters", "threshold of the second, share of its own", "FP/min", "F1 micro",
+              "better one alone", "F1 minus that of it")  # fmt: skip
+    return table(
+        header,
+        [
+            (
+                row["spotter"],
+                number(row["threshold_share"]),
+                number(row["false_positives_per_min"]),
+                bounded(row["f1"], tuple(row["f1_interval"])),
+                row["alone"],
+                bounded(row["gain"], tuple(row["gain_interval"])),
+            )
+            for row in rows
+        ],
+    )
+
+
 def cause_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """False positives a minute by what moved."""
     names = sorted({what for row in rows for what in row if what != "spotter"})
@@ -542,11 +619,13 @@ def main(argv: Sequence[str]) -> int:
     by_cause = causes(blamed, names, _scripts(options.fresh or options.data))
     cost = costs(max(held_out, key=lambda clip: clip.fps), names)
     equal: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
     if options.equal:
         deciding = spot_all(
             source.clips(source.splits["validation"]), names, "validation", every=True
         )
         equal = equal_false_positives(deciding, judging, names)
+        pairs = ensembles(deciding, judging, names)
     real = real_clips(names) if VIDEO.is_dir() else []
     parts = [
         f"Data: {title}. Synthetic: these are no figures for people. In brackets 95 % intervals "
@@ -562,6 +641,10 @@ def main(argv: Sequence[str]) -> int:
             "## At equal false positives\n\nOn the test identities as filmed, at the threshold "
             "with the highest F1 on the validation identities that keeps within the budget "
             f"there.\n\n{equal_table(equal)}"
+        )
+        parts.append(
+            "## Two that must agree\n\nThe second one's threshold and the better one alone are "
+            f"chosen on the validation identities.\n\n{ensemble_table(pairs)}"
         )
     if real:
         shown = [(r["spotter"], r["clip"], r["micro"], r["macro"]) for r in real]
@@ -586,6 +669,7 @@ def main(argv: Sequence[str]) -> int:
         },
         "cost": cost,
         "equal_false_positives": equal,
+        "ensembles": pairs,
         "real_clips": real,
         "results": list(results(rows, cost)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,21 @@ class LtpMlManifest(BaseModel):
     machine: Machine
     decision: JudgeConfig
     training: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PatchAnswers:
+    """What the patches of a frame say.
+
+    Attributes:
+        coordinates: (12, 2) displacement in canonical pixels; overwritten by the next frame.
+        answers: (12,) what the machine says; None while no whole pattern is known.
+        cn: (12,) CN of each patch's pattern; None with `answers`.
+    """
+
+    coordinates: Array
+    answers: Array | None
+    cn: Array | None
 
 
 class LocalPatterns:
@@ -181,7 +197,7 @@ class LtpMlSpotter:
         self._weights = np.array(manifest.machine.weights, np.float32)
         self._bias = np.float32(manifest.machine.bias)
         self._judge = FaceJudge(manifest.decision, fps, f"{self.name} {self.version}")
-        self._last_s = -np.inf
+        self._seen_s = self._last_s = -np.inf
 
     @property
     def look_ahead_s(self) -> float:
@@ -199,21 +215,33 @@ class LtpMlSpotter:
 
     def push(self, sample: MotionSample) -> SpotterOutput:
         """Take the next frame; see `Spotter.push`."""
-        events: tuple[Event, ...] = ()
-        reason = interruption(sample, self._last_s)
-        if reason:
-            events = self._judge.interrupt(reason)
+        return self.judge(sample, self.score(sample))
+
+    def score(self, sample: MotionSample) -> PatchAnswers | None:
+        """What the patches of the next frame say, whatever the threshold; None without a face."""
+        if interruption(sample, self._seen_s):
             self._patches.reset()
             self._local.reset()
         if sample.face is None or sample.mesh is None:
+            return None
+        self._seen_s = sample.time_s
+        coordinates = self._patches.push(sample.time_s, sample.face, sample.mesh)
+        features = self._local.push(sample.time_s, coordinates)
+        if features is None:
+            return PatchAnswers(coordinates, None, None)
+        return PatchAnswers(coordinates, features @ self._weights + self._bias, features[:, 0])
+
+    def judge(self, sample: MotionSample, score: PatchAnswers | None) -> SpotterOutput:
+        """Take the next frame, whose patches are known already."""
+        reason = interruption(sample, self._last_s)
+        events = self._judge.interrupt(reason) if reason else ()
+        if score is None:
             return SpotterOutput(0.0, self.threshold, events)
         self._last_s = sample.time_s
-        coordinates = self._patches.push(sample.time_s, sample.face, sample.mesh)
-        features, fused = self._local.push(sample.time_s, coordinates), None
-        if features is not None:
-            answers = features @ self._weights + self._bias
-            fused = self._judge.fusion.push(sample.time_s, answers, features[:, 0])
-        output = self._judge.push(sample, coordinates, fused)
+        fused = None
+        if score.answers is not None and score.cn is not None:
+            fused = self._judge.fusion.push(sample.time_s, score.answers, score.cn)
+        output = self._judge.push(sample, score.coordinates, fused)
         return SpotterOutput(output.score, output.threshold, events + output.events)
 
     def finish(self) -> tuple[Event, ...]:
@@ -225,7 +253,7 @@ class LtpMlSpotter:
         self._judge.reset()
         self._patches.reset()
         self._local.reset()
-        self._last_s = -np.inf
+        self._seen_s = self._last_s = -np.inf
 
 
 def interruption(sample: MotionSample, last_s: float) -> str | None:
