@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import engines, realtime
+from benchmarks import engines, ensembles, realtime
 from benchmarks.conditions import CONDITIONS, activities_of, scenario_of, truths_of
 from benchmarks.detection import (
     CLIPS,
@@ -319,3 +319,26 @@ def test_real_time_tells_how_long_an_event_waited_for_its_emotion():
     header, _, cells = realtime.report([row], 200.0).splitlines()[-3:]
     by_name = dict(zip(header.split("|"), cells.split("|"), strict=True))
     assert {name.strip(): cell.strip() for name, cell in by_name.items()}["emotion p50 ms"] == "120"
+
+
+def answers_file(path, probabilities, truth):
+    lines = ["sample,subject,dataset,truth,predicted,p_a,p_b"]
+    for k, (share, label) in enumerate(zip(probabilities, truth, strict=True)):
+        lines.append(f"{k},s{k % 4},d,{label},{'a' if share > 0.5 else 'b'},{share},{1 - share}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_engines_together_are_judged_without_the_subject_that_they_answer_for(tmp_path, capsys):
+    truth = ["a", "b"] * 8
+    good = [0.9 if label == "a" else 0.2 for label in truth]
+    bad = [1 - share for share in good]
+    for name, shares in (("good", good), ("bad", bad), ("other", good[:-2])):
+        answers_file(tmp_path / f"{name}.csv", shares, truth[: len(shares)])
+    files = [str(tmp_path / f"{name}.csv") for name in ("bad", "good")]
+    assert ensembles.main([*files, "--json", str(tmp_path / "together.json")]) == 0
+    rows = json.loads((tmp_path / "together.json").read_text())["rows"]
+    accuracy = {row[0]: float(row[-1]) for row in rows}
+    assert accuracy["bad"] == 0
+    assert accuracy["weights chosen"] == accuracy["stacked"] == accuracy["one is right"] == 1
+    assert ensembles.main([files[0], str(tmp_path / "other.csv")]) == 2
+    assert "other samples" in capsys.readouterr().err
