@@ -11,7 +11,7 @@ import numpy.typing as npt
 Gray = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 EPSILON = 0.03
-"""OpenCV's 0.01 takes three times as long and smooths more than the published pictures show."""
+"""OpenCV's 0.01 takes three times as long and answers no better (`docs/recognition.md`)."""
 
 
 class TvL1Flow:
