@@ -121,6 +121,7 @@ class Pipeline:
         self._usage = ProcessUsage()
         self._captured = 0
         self._zero_host_s: float | None = None
+        self._factor_by_hand: float | None = None
         self._analysed = 0
         self._notes: tuple[str, ...] = ()
         self._closed = False
@@ -191,6 +192,7 @@ class Pipeline:
     def set_threshold_factor(self, factor: float) -> None:
         """Change the factor of the running threshold from the next frame on."""
         if hasattr(self._spotter, "threshold_factor"):
+            self._factor_by_hand = factor
             setattr(self._spotter, "threshold_factor", factor)  # noqa: B010 - not all have one
 
     def frame_image(self, index: int) -> Image | None:
@@ -550,6 +552,11 @@ class Pipeline:
                 if reader.lost:
                     lost[f"{reader.name}_overrun"] = reader.lost
         notes = list(self._notes)
+        if self._factor_by_hand is not None:
+            notes.append(
+                f"The threshold factor was set by hand, at last to {self._factor_by_hand:g}; "
+                "frames.csv holds the threshold of every frame."
+            )
         for teller in (self._source, self._recorder, *self._sinks):
             notes += [note for note in getattr(teller, "notes", ()) if note not in notes]
         state = self._source.state if self._info is not None else SourceState.CLOSED

@@ -381,4 +381,5 @@ def test_the_picture_of_a_frame_can_be_fetched_while_it_is_in_the_ring():
     assert pipeline.frame_image(3) is None
     pipeline.set_threshold_factor(9.0)
     assert pipeline.threshold_factor == 9.0
+    assert any("by hand, at last to 9" in note for note in pipeline.metrics().notes)
     pipeline.close()

@@ -60,7 +60,8 @@ class ApexPictures:
             box: Where the face is, (x, y, width, height) in pixels; None takes no picture.
         """
         if event.state is EventState.WITHDRAWN:
-            self._pictures.pop(event.id, None)
+            with self._lock:
+                self._pictures.pop(event.id, None)
             return
         known = self._pictures.get(event.id)
         if (

@@ -54,3 +54,7 @@ class SessionControl(Protocol):
     def set_threshold_factor(self, factor: float) -> None:
         """Set factor c from the next frame on; it outlives the session."""
         ...
+
+    def forget_threshold_factor(self) -> None:
+        """Let the next session start with its own factor."""
+        ...

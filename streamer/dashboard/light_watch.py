@@ -25,7 +25,8 @@ class LightWatch:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held for a moment by each frame
+        self._measuring = threading.Lock()
         self.restart()
 
     def restart(self) -> None:
@@ -36,7 +37,8 @@ class LightWatch:
 
     def see(self, record: FrameRecord) -> None:
         """Take a frame."""
-        self._seen.append((record.time_s, record.luminance, record.flags))
+        with self._lock:
+            self._seen.append((record.time_s, record.luminance, record.flags))
 
     @property
     def luminance(self) -> float | None:
@@ -62,14 +64,15 @@ class LightWatch:
             share = sum(flag in flags for _, _, flags in recent) / max(len(recent), 1)
             if share > 0.1:
                 found.append(f"{share:.0%} of the last second's pictures are {flag}.")
-        with self._lock:
+        with self._measuring:
             if time.monotonic() >= self._due_s:
                 self._due_s = time.monotonic() + _AGAIN_S
                 self._flicker = self._measure_flicker()
         return (*found, *self._flicker)
 
     def _recent(self, seconds: float) -> list[tuple[float, float, tuple[str, ...]]]:
-        seen = list(self._seen)
+        with self._lock:
+            seen = list(self._seen)
         return [each for each in seen if each[0] > seen[-1][0] - seconds]
 
     def _measure_flicker(self) -> tuple[str, ...]:

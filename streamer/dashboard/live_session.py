@@ -164,6 +164,10 @@ class LiveSession:
         if pipeline is not None:
             pipeline.set_threshold_factor(factor)
 
+    def forget_threshold_factor(self) -> None:
+        """Let the next session start with its own factor."""
+        self._factor = None
+
     def _release(self) -> None:
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:

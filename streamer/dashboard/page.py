@@ -55,15 +55,21 @@ def build_page(
                     with gr.Tab("Instruments"):
                         _filled("instruments")
                     with gr.Tab("Setup", render_children=True):
-                        factor = _threshold(page, control, desk)
+                        factor = _threshold(control, desk)
                         if desk is None:
-                            start.click(_starter(control), None, message, **_QUIET)
+                            begun = start.click(_starter(control), None, message, **_QUIET)
                         else:
-                            _setup(page, control, desk, start, demo, message)
+                            begun = _setup(page, control, desk, start, demo, message)
                 _filled("engines")
         _filled("timeline")
         _filled("detections")
         stop.click(control.stop, None, None, **_QUIET)
+
+        def known_factor() -> Any:
+            return control.threshold_factor or gr.skip()
+
+        page.load(known_factor, None, factor, **_QUIET)
+        begun.then(known_factor, None, factor, **_QUIET)
         factor.input(
             control.set_threshold_factor, factor, None, trigger_mode="always_last", **_QUIET
         )
@@ -103,9 +109,7 @@ def _filled(name: str, more: str = "") -> None:
     )
 
 
-def _threshold(
-    page: gr.Blocks, control: SessionControl, desk: SessionDesk[Any] | None
-) -> gr.Slider:
+def _threshold(control: SessionControl, desk: SessionDesk[Any] | None) -> gr.Slider:
     factor = gr.Slider(
         *_FACTOR_RANGE,
         value=_FACTOR_RANGE[0],
@@ -115,7 +119,6 @@ def _threshold(
         elem_id="glint-factor",
         buttons=[],
     )
-    page.load(lambda: control.threshold_factor or gr.skip(), None, factor, **_QUIET)
     if desk is not None and desk.knows_false_alarms:
         budget = gr.Dropdown(
             list(_BUDGETS),
@@ -141,8 +144,8 @@ def _setup(
     start: gr.Button,
     demo: gr.Button,
     message: gr.HTML,
-) -> None:
-    """The choices for the next session."""
+) -> Any:
+    """The choices for the next session; returns what happens at its start."""
     form = desk.config.consent_form
     with gr.Row(elem_id="glint-source-row"):
         source = gr.Dropdown(
@@ -216,6 +219,8 @@ def _setup(
         name: str,
         whose: str,
     ) -> str:
+        if spotter != desk.config.spotter:
+            control.forget_threshold_factor()  # it means nothing to another engine
         confirmed_by = name if consented and whose == subject else ""
         choices = Choices(source, spotter, recognizer, subject, store, record, confirmed_by)
         return _told(lambda: desk.choose(choices)) or _starter(control)()
@@ -233,13 +238,14 @@ def _setup(
 
     asked = [source, spotter, recognizer, subject, store, record, consented, confirmed_by]
     page.load(known, None, [*asked, consenting], **_QUIET)
-    start.click(begin, [*asked, consenting], message, **_QUIET)
+    begun = start.click(begin, [*asked, consenting], message, **_QUIET)
     demo.click(play, None, message, **_QUIET)
     waiting: dict[str, Any] = {**_QUIET, "show_progress": "minimal", "show_progress_on": look}
     look.click(find, None, [source, message], **waiting)
     # Another subject has not consented yet.
     subject.input(lambda: False, None, consented, **_QUIET)
     consented.input(lambda code: code, subject, consenting, **_QUIET)
+    return begun
 
 
 def _sources(desk: SessionDesk[Any]) -> list[tuple[str, str]]:

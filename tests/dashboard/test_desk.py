@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
+from calibration.threshold import FACTORS
 from streamer.config import GlintConfig
 from streamer.consent import VERSION, consent_document, consent_text
 from streamer.dashboard.desk import Choices, SessionDesk
 from streamer.errors import ConfigError
 from streamer.sources.discovery import Discovery, FoundSource
+from tests.calibration.test_file import CHOSEN, calibration
 
 Built = tuple[GlintConfig, Path | None]
 FOUND = Discovery((FoundSource("demo", "portrait"), FoundSource("2", "Webcam")), ("No pylon.",))
+ALARMS = (60, 40, 28, 20, 14, 10, 7, 4, 2, 1, 0, 0)
 CAMERA = Choices(source="0", spotter="flow", recognizer="ststnet")
 
 
@@ -115,6 +118,22 @@ def test_a_calibration_is_for_its_own_source(tmp_path: Path) -> None:
     at.choose_demo()
     assert at.config.calibration is None
     assert at.config.source.duration_s == 600
+
+
+def test_a_calibration_tells_the_factor_for_the_false_alarms_that_are_accepted(
+    tmp_path: Path,
+) -> None:
+    assert not desk(None).knows_false_alarms
+    with pytest.raises(ConfigError, match="No calibration"):
+        desk(None).factor_for(1.0)
+    path = tmp_path / "rig.json"
+    tried = CHOSEN.model_copy(update={"factors": FACTORS, "alarms": ALARMS, "fitted_s": 300.0})
+    calibration(threshold=tried).save(path)
+    at = desk(None, calibration=str(path))
+    factors = [at.factor_for(accepted) for accepted in (0.2, 1.0, 5.0)]
+    assert factors == sorted(factors, reverse=True)
+    assert len(set(factors)) == 3
+    assert at.threshold_factor == tried.factor
 
 
 def test_the_text_of_the_consent_says_what_it_must() -> None:

@@ -73,6 +73,10 @@ def test_the_threshold_outlives_the_session(session: LiveSession) -> None:
     session.start()
     assert session.threshold_factor == 9.5
     assert session._pipeline.threshold_factor == 9.5  # type: ignore[union-attr]
+    session.stop()
+    session.forget_threshold_factor()
+    session.start()
+    assert session.threshold_factor == 6.0
 
 
 def test_many_starts_at_once_make_one_session(sink: DashboardSink) -> None:

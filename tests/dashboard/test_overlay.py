@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,9 @@ from streamer.alignment.landmarks import OUTLINE
 from streamer.dashboard import overlay
 from streamer.dashboard.live_picture import STALE_S, LivePicture
 from streamer.dashboard.live_session import LiveSession
+from streamer.dashboard.mjpeg import THREAD_NAME
+from streamer.dashboard.overlay import Layers
+from streamer.dashboard.picture_streams import PictureStreams
 from streamer.dashboard.sink import DashboardSink
 from tests.dashboard.fake_pipeline import FakePipeline, astronaut, face_outline, scripted
 from tests.dashboard.test_dashboard_sink import frame
@@ -165,3 +170,72 @@ def test_nobody_is_shown_once_the_session_has_ended(still: Still, picture: LiveP
     assert slate.shape == astronaut().shape
     assert slate.std() < 20
     assert picture() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        (None, Layers(True, True, "arrows")),
+        ("", Layers(False, False, "off")),
+        ("box,heat", Layers(True, False, "heat")),
+        ("landmarks,arrows,../../etc,<b>", Layers(False, True, "arrows")),
+    ],
+)
+def test_a_viewer_names_its_layers(text: str | None, layers: Layers) -> None:
+    assert Layers.parse(text) == layers
+
+
+def test_only_the_layers_that_are_wanted_are_drawn() -> None:
+    motion = np.zeros((len(REGION_NAMES), 2), np.float32)
+    motion[:4] = (0.0, -0.05)
+    record = frame(
+        1.0, box=(236.0, 52.0, 104.0, 136.0), landmarks=face_outline((0.0, 0.0)), motion=motion
+    )
+
+    def drawn(text: str) -> np.ndarray:
+        return overlay.draw(blank(), record, REGION_NAMES, (), layers=Layers.parse(text))
+
+    bare = drawn("")
+    pictures = [drawn(text) for text in ("box", "landmarks", "arrows", "heat")]
+    for picture in pictures:
+        assert not np.array_equal(picture, bare)
+    rows, columns = np.nonzero((pictures[3] != bare).any(axis=2))
+    assert 20 < rows.min() < rows.max() < 250  # heat stays on the face, above the mouth mostly
+    assert 200 < columns.min() < columns.max() < 380
+
+
+def test_heat_of_a_face_at_the_edge_of_the_picture_is_drawn_as_far_as_it_goes() -> None:
+    motion = np.full((len(REGION_NAMES), 2), 0.05, np.float32)
+    for shift in ((-280.0, -100.0), (4000.0, 4000.0), (-4000.0, 0.0)):
+        record = frame(1.0, landmarks=face_outline(shift), motion=motion)
+        overlay.draw(blank(), record, REGION_NAMES, (), layers=Layers(motion="heat"))
+
+
+def test_viewers_with_the_same_overlay_share_one_encoder(still: Still) -> None:
+    streams = PictureStreams(still, still.sink)  # type: ignore[arg-type]
+
+    async def watch() -> None:
+        bodies = [streams.stream(Layers.parse(text)) for text in (None, None, "heat")]
+        for body in bodies:
+            assert await anext(body)
+        encoders = [t for t in threading.enumerate() if t.name == THREAD_NAME]
+        assert (streams.viewers, len(encoders)) == (3, 2)
+        await asyncio.to_thread(streams.close)
+        for body in bodies:
+            assert len([part async for part in body]) <= 1  # every stream ends
+
+    asyncio.run(watch())
+
+
+def test_a_hidden_face_is_on_no_picture(still: Still, picture: LivePicture) -> None:
+    still.sink.on_frame(frame(1.0))
+    still.pictures = {200: astronaut()}
+    shown = picture()
+    still.sink.hidden = True
+    hidden = picture()
+    assert shown is not None
+    assert hidden is not None
+    assert hidden.std() < 20 < shown.std()
+    assert picture() is None
+    still.sink.hidden = False
+    assert np.array_equal(picture(), shown)

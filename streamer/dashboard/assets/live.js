@@ -306,7 +306,7 @@ globalThis.GlintLive = (() => {
     const dialog = el("dialog", { class: "gl-caution-box", "aria-labelledby": "glint-caution-title" },
       el("h2", { id: "glint-caution-title" }, "Before you look"),
       el("p", {}, "Glint marks short movements of a face. A micro-expression is not proof of lying: it shows that something moved, not why, and not what a person thinks or feels."),
-      el("p", {}, "Marks can be wrong, and movements can be missed. Do not base any decision about a person on them. Watching people's emotions at work or at school is forbidden in the European Union."),
+      el("p", {}, "Marks can be wrong, and movements can be missed. Base no decision about a person on them. The European Union prohibits inferring emotions at work and in schools, medical and safety reasons excepted."),
       el("p", {}, "Film only people who have consented. Key B hides the picture on every screen."),
       el("button", { class: "gl-main", click: () => { remember(CAUTION, "read"); dialog.close(); dialog.remove(); } }, "I understand"));
     document.body.append(dialog);
