@@ -48,12 +48,22 @@ class ScoreJudge:
         gates: Which events are withdrawn.
         fps: Highest frame rate to expect; only sizes histories.
         spotter: Name and version that events carry.
+        lag_s: How long before its frame the middle of what a score speaks of lies.
+        bounded: Take the interval from the motion of the face, and not from the score's width.
     """
 
     def __init__(
-        self, decision: DecisionConfig, gates: GateConfig, fps: float, spotter: str
+        self,
+        decision: DecisionConfig,
+        gates: GateConfig,
+        fps: float,
+        spotter: str,
+        lag_s: float = SPAN_S / 2,
+        *,
+        bounded: bool = False,
     ) -> None:
-        self.decision = CausalDecision(decision, fps, spotter, lag_s=SPAN_S / 2)
+        self._bounded = bounded
+        self.decision = CausalDecision(decision, fps, spotter, lag_s)
         self._gate = EventGate(gates, _HISTORY_S, fps)
 
     def reset(self) -> None:
@@ -94,6 +104,8 @@ class ScoreJudge:
             return self._gate.located(event)
         if event.state is not EventState.CLOSED:
             return event
+        if self._bounded:
+            event = self._gate.bounded(event)
         objection = self._gate.objection(event)
         if objection is None:
             return self._gate.located(event)

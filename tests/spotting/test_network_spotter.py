@@ -293,3 +293,19 @@ def test_a_network_of_another_representation_is_refused(spoiled: Path) -> None:
     manifest["preprocessing"]["unit_iod"] = 1.0
     path.write_text(json.dumps(manifest), "utf-8")
     check_refused(spoiled, "another flow representation")
+
+
+def test_an_interval_can_be_taken_from_the_movement_that_a_score_points_at() -> None:
+    """A score that stands for a tenth of a second, late, still gets the movement's interval."""
+    judge = ScoreJudge(DECISION, GateConfig(), 200.0, "sample 7", bounded=True)
+    rng = np.random.default_rng(0)
+    events = []
+    for sample in samples(200, 8.0, [Movement(5.0, 0.4)]):
+        on = 5.25 <= sample.time_s < 5.35
+        events += judge.push(sample, 5.0 * on + rng.normal(0, 0.05)).events
+    (event,) = ended([*events, *judge.finish()])
+    assert event.state is EventState.CLOSED
+    assert event.onset_s == pytest.approx(5.06, abs=0.04)
+    assert event.apex_s == pytest.approx(5.2, abs=0.03)
+    assert event.offset_s == pytest.approx(5.34, abs=0.04)
+    assert abs(event.onset_frame / 200 - event.onset_s) <= 1 / 200
