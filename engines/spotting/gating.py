@@ -31,10 +31,10 @@ class GateConfig(BaseModel):
     return_share: float = Field(
         0.6, gt=0, description="Share of its largest displacement that an event may leave behind."
     )
-    reach_s: float = Field(
+    movement_reach_s: float = Field(
         0.2, gt=0, le=1, description="The movement that a score points at is looked for this far."
     )
-    fall_to: float = Field(
+    movement_fall_to: float = Field(
         0.2, gt=0, lt=1, description="Share of its largest displacement at which a movement ends."
     )
     max_head_speed: float = Field(
@@ -121,21 +121,21 @@ class EventGate:
         """Give a closed event the interval of the movement that it points at.
 
         For scores that tell that something moved, and only roughly when. The regions' course is
-        followed from where they are farthest from their median down to `fall_to` of that.
+        followed from where they are farthest from their median down to `movement_fall_to` of that.
         """
         config = self.config
         assert event.offset_s is not None
         delay_s = self._smooth.delay_s
         times, _, samples = self._history.since(event.onset_s + delay_s - config.micro_s)
-        within = (times >= event.onset_s + delay_s - config.reach_s) & (
-            times <= event.offset_s + delay_s + config.reach_s
+        within = (times >= event.onset_s + delay_s - config.movement_reach_s) & (
+            times <= event.offset_s + delay_s + config.movement_reach_s
         )
         if not within.any():
             return event
         moved = (samples[:, :_R] - np.median(samples[:, :_R], axis=0)).reshape(len(times), -1)
         far = np.where(within, np.square(moved).sum(axis=1), -1.0)
         apex = int(far.argmax())
-        below = (moved @ moved[apex]) < config.fall_to * far[apex]
+        below = (moved @ moved[apex]) < config.movement_fall_to * far[apex]
         before, after = np.flatnonzero(below[:apex]), np.flatnonzero(below[apex:])
         onset = int(before[-1]) if len(before) else 0
         offset = apex + int(after[0]) if len(after) else len(times) - 1
