@@ -18,7 +18,8 @@ from starlette.testclient import TestClient
 from streamer.cli import main
 from streamer.dashboard.access import AccessGuard
 from streamer.errors import SessionError
-from streamer.review.app import ReviewDesk, ReviewServer, create_review_app
+from streamer.review.app import ReviewServer, create_review_app
+from streamer.review.desk import ReviewDesk
 from streamer.review.elan import write_elan
 from streamer.review.library import Library
 from streamer.review.session_reader import read_frames, read_session

@@ -502,7 +502,7 @@
     $("no-picture").textContent = text;
   };
 
-  /** The part of the picture that is looked at: wheel, drag, double click. */
+  /** The part of the picture that is looked at: Ctrl + wheel, drag, double click. */
   const lens = { scale: 1, x: 0, y: 0, held: null };
   const drawLens = () => {
     const screen = $("picture").parentElement.getBoundingClientRect();
@@ -524,7 +524,7 @@
   };
   const screenNode = $("picture").parentElement;
   screenNode.addEventListener("wheel", (event) => {
-    if (!desk?.session.recorded) return;
+    if (!desk?.session.recorded || !(event.ctrlKey || event.metaKey)) return; // the page scrolls
     event.preventDefault();
     magnify(Math.exp(-event.deltaY / 300), ...inScreen(event));
   }, { passive: false });
