@@ -92,9 +92,13 @@ class _Network:
                 "model card says."
             ) from error
         self.encoder = ChunkEncoder(backbones / backbone, backend)
-        self.manifest, self.graph = open_network(
-            folder, folder.name, ProposalManifest, preprocessing_of(self.encoder), backend
-        )
+        try:
+            self.manifest, self.graph = open_network(
+                folder, folder.name, ProposalManifest, preprocessing_of(self.encoder), backend
+            )
+        except EngineError:
+            self.encoder.close()
+            raise
         self.encoder.warm_up()
         self.graph.warm_up()
 
@@ -266,7 +270,7 @@ class ProposalSpotter:
         changes: list[Event] = []
         steps = self._features.push(sample)
         if not self._features.going_on:
-            changes += self._close(self._merge.finish(), self._last_s)
+            changes += self._close(self._merge.finish(), sample.time_s)
             self._score = 0.0
         self._events.push(sample)
         self._last_s = sample.time_s

@@ -40,8 +40,8 @@ _INPUT = {
 u, v and optical strain of eye strip and mouth as 42x42 cells, from flow over 0.1 s at a
 fixed scale in inter-ocular distances (`engines/motion/planes.py`)""",
     "features": """\
-64 steps of features of a chunk of pictures in two streams, one step every 1/15 s, from the
-backbone of `engines/features/light`, which was trained without labels""",
+64 steps of features of a chunk of pictures in two streams, one step every 1/15 s, from a backbone
+of `engines/features/` that was trained without labels""",
     "faces": """\
 eight aligned gray faces of 128x128 pixels, evenly in time from the onset to the frame that
 confirmed the event (`engines/recognition/sequences.py`). It is not told the apex. Data sets of flow

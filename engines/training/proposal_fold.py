@@ -73,7 +73,7 @@ def run_proposals(
     Returns:
         The content of the fold's `result.json`.
     """
-    encoder = ChunkEncoder(LIGHT, "onnx")
+    encoder = recipe.encoder()
     cache = FeatureCache(task.folder.parent / FEATURES_FOLDER, source, encoder)
 
     def features(who: Sequence[str], *, mirrored: bool = False) -> list[FeatureClip]:

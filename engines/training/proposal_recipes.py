@@ -15,7 +15,7 @@ Everything here was fixed before any test identity was looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -41,6 +41,7 @@ class ProposalRecipe:
         micro_weight: How much the place of a micro-expression counts, a macro-expression's being 1.
         suppression: Intersection over union above which offline suppression drops a proposal.
         paper: What the network is called in print.
+        backbone: Whose features it reads; a folder of `engines/features`.
     """
 
     build: Callable[[int], ProposalNetwork]
@@ -53,17 +54,26 @@ class ProposalRecipe:
     micro_weight: float
     suppression: float
     paper: str
+    backbone: str = "light"
     tasks: ClassVar[tuple[str, ...]] = ("spotting",)
     input: ClassVar[str] = INPUT_NAME
 
     @property
     def preprocessing(self) -> Mapping[str, object]:
         """The features that the network reads."""
-        encoder = ChunkEncoder(LIGHT, "onnx")
+        encoder = self.encoder()
         try:
             return preprocessing_of(encoder)
         finally:
             encoder.close()
+
+    def encoder(self) -> ChunkEncoder:
+        """Open the backbone; the caller closes it.
+
+        Raises:
+            EngineError: Its weights were not made yet.
+        """
+        return ChunkEncoder(LIGHT.parent / self.backbone, "onnx")
 
     def described(self) -> dict[str, Any]:
         """The recipe as JSON."""
@@ -76,32 +86,38 @@ class ProposalRecipe:
         }
 
 
+_LSSNET = ProposalRecipe(
+    build=LssNet,
+    epochs=12,
+    batch=32,
+    learning_rate=8e-4,
+    warm_up=2,
+    weight_decay=1e-2,
+    background=None,
+    micro_weight=1.0,
+    suppression=0.2,
+    paper="LSSNet (Yu, Jiang and Li, ACM MM 2021)",
+)
+
+_LGSNET = ProposalRecipe(
+    build=LgsNet,
+    epochs=12,
+    batch=32,
+    learning_rate=8e-4,
+    warm_up=2,
+    weight_decay=1e-2,
+    background=1.0,
+    micro_weight=4.0,
+    suppression=0.01,
+    paper="LGSNet (Yu et al., TAFFC 2023)",
+)
+
 PROPOSAL_RECIPES: Mapping[str, ProposalRecipe] = MappingProxyType(
     {
-        "lssnet": ProposalRecipe(
-            build=LssNet,
-            epochs=12,
-            batch=32,
-            learning_rate=8e-4,
-            warm_up=2,
-            weight_decay=1e-2,
-            background=None,
-            micro_weight=1.0,
-            suppression=0.2,
-            paper="LSSNet (Yu, Jiang and Li, ACM MM 2021)",
-        ),
-        "lgsnet": ProposalRecipe(
-            build=LgsNet,
-            epochs=12,
-            batch=32,
-            learning_rate=8e-4,
-            warm_up=2,
-            weight_decay=1e-2,
-            background=1.0,
-            micro_weight=4.0,
-            suppression=0.01,
-            paper="LGSNet (Yu et al., TAFFC 2023)",
-        ),
+        "lssnet": _LSSNET,
+        "lgsnet": _LGSNET,
+        "lssnet-i3d": replace(_LSSNET, backbone="i3d"),
+        "lgsnet-i3d": replace(_LGSNET, backbone="i3d"),
     }
 )
-"""Engine to recipe."""
+"""Engine to recipe; those on I3D need its weights, which a command makes."""
