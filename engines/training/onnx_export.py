@@ -60,6 +60,7 @@ def write_graph(
     with warnings.catch_warnings():
         # The exporter that replaces this one needs onnxscript, and writes a later operator set.
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", message="Constant folding")  # ONNX Runtime folds later
         torch.onnx.export(
             network,
             tuple(tensor[:2] for tensor in given),
