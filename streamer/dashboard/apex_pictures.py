@@ -12,7 +12,7 @@ import numpy as np
 from engines.events import Event, EventState
 from streamer.frame import Image
 
-MAX_PICTURES = 100
+MAX_PICTURES = 200
 """The newest ones are kept; one is about 6 kB."""
 
 SIZE = 144

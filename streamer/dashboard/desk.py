@@ -83,8 +83,9 @@ class SessionDesk(Generic[PipelineT]):
         self._folder = folder
         self._folders = _folders(folder)
         self._found = Discovery((), ())
-        self._config = config
-        self._store = folder is not None and (config.consent is not None or _is_demo(config))
+        demo = config.source.spec == DEMO
+        # Replaced as one: two people may choose while a session is made.
+        self._next = (config, folder is not None and (demo or config.consent is not None))
 
     @property
     def can_store(self) -> bool:
@@ -94,17 +95,17 @@ class SessionDesk(Generic[PipelineT]):
     @property
     def config(self) -> GlintConfig:
         """The configuration of the next session."""
-        return self._config
+        return self._next[0]
 
     @property
     def store(self) -> bool:
         """Whether the next session is stored."""
-        return self._store
+        return self._next[1]
 
     @property
     def threshold_factor(self) -> float:
         """Factor of the spotting threshold that sessions start with, calibrated or configured."""
-        return use_calibration(self._config)[0].flow_spotter.threshold_factor
+        return use_calibration(self.config)[0].flow_spotter.threshold_factor
 
     @property
     def knows_false_alarms(self) -> bool:
@@ -182,8 +183,7 @@ class SessionDesk(Generic[PipelineT]):
             tree["source"]["duration_s"] = _DEMO_SHOW_S
         if choices.source != given.source.spec:
             tree["calibration"] = None  # it is another rig's
-        self._config = GlintConfig.from_tree(tree, "the setup")
-        self._store = choices.store
+        self._next = (GlintConfig.from_tree(tree, "the setup"), choices.store)
 
     def choose_demo(self) -> None:
         """Choose the demo, unstored, with everything else as it was given."""
@@ -192,9 +192,9 @@ class SessionDesk(Generic[PipelineT]):
 
     def build(self, sinks: Sequence[Sink]) -> PipelineT:
         """Build the next session's pipeline; what is stored goes into a folder of its own."""
+        config, store = self._next
         with self._lock:
-            folder = next(self._folders) if self._store else None
-            config = self._config
+            folder = next(self._folders) if store else None
         if folder is None and config.recording.enabled:  # asked for, but nobody has consented yet
             config = config.model_copy(
                 update={"recording": config.recording.model_copy(update={"enabled": False})}
@@ -219,20 +219,16 @@ class SessionDesk(Generic[PipelineT]):
 
     def _consent(self, choices: Choices) -> Consent:
         """The consent of this subject; one that was given for the whole visit still counts."""
-        name, known = choices.confirmed_by.strip(), self._config.consent
+        name, known = choices.confirmed_by.strip(), self.config.consent
         if not name:
             raise ConfigError(
                 "Nothing is stored before the subject has consented: tick the consent and enter "
                 "who confirms it, or switch storing off."
             )
-        same = choices.subject.strip() == (self._config.subject or "")
+        same = choices.subject.strip() == (self.config.subject or "")
         if known is not None and same and known.confirmed_by == name:
             return known
         return Consent.now(name, self._given.consent_form)
-
-
-def _is_demo(config: GlintConfig) -> bool:
-    return config.source.spec == DEMO
 
 
 def _folders(first: Path | None) -> Iterator[Path | None]:

@@ -26,7 +26,7 @@ HISTORY_S = 60.0
 STEP_S = 0.02
 """One point of the timeline; it keeps the highest score of its frames, so no peak is hidden."""
 
-MAX_EVENTS = 100
+MAX_EVENTS = 200
 """Detections that are kept; older ones are in the session folder."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import threading
 import time
@@ -373,7 +374,7 @@ def _recording(session: SessionInfo | None, metrics: SessionMetrics | None) -> l
     status = None if metrics is None else metrics.recording
     folder = None if session is None else session.folder
     if folder is None:
-        return [{"name": "Storage", "value": "Off", "note": "nothing is stored"}]
+        return [{"name": "Storage", "value": "Off", "note": "nothing is stored; see Setup"}]
     try:
         free_gb = shutil.disk_usage(folder).free / 1e9
     except OSError:
@@ -453,7 +454,9 @@ def _calibration(session: SessionInfo | None) -> Document:
 
 def _threshold(control: SessionControl, snapshot: Snapshot) -> Document:
     factor, last = control.threshold_factor, snapshot.last
-    now = "" if last is None else f"score {last.score:.2f}, threshold {last.threshold:.2f} now"
+    now = ""
+    if last is not None and math.isfinite(last.threshold):
+        now = f"score {last.score:.2f}, threshold {last.threshold:.2f} now"
     return {
         "name": "Threshold factor",
         "value": _NOTHING if factor is None else f"{factor:g}",

@@ -310,7 +310,7 @@ def test_whether_and_under_whose_consent_a_session_is_stored_is_said(
 ) -> None:
     sink.open(info)
     assert told(Control(figures()), sink)["storage"]["stored"] is False
-    assert tile(Control(figures()), sink, "Storage")["note"] == "nothing is stored"
+    assert tile(Control(figures()), sink, "Storage")["note"] == "nothing is stored; see Setup"
     consent = {"confirmed_by": "AR", "confirmed_utc": "2026-01-01T10:00:00Z", "text": "glint-1"}
     configuration = {"subject": "P07", "consent": consent}
     sink.open(replace(info, folder=tmp_path, configuration=configuration))

@@ -13,8 +13,7 @@ globalThis.GlintLive = (() => {
   const RETRY_MS = 1500;
   const PATIENCE_MS = 10000;
   const MAX_POINTS = 30000; // ten minutes
-  const MAX_EVENTS = 400;
-  const ROWS = 150;
+  const MAX_EVENTS = 200; // as many as the server can still be told about
   const EMOTIONS = ["negative", "positive", "surprise"];
   const OTHER = "other";
   const CAUTION = "glint-caution-1"; // another text, another number: it is shown again
@@ -506,7 +505,7 @@ globalThis.GlintLive = (() => {
     };
 
     panel(() => {
-      const listed = newestFirst().slice(0, ROWS);
+      const listed = newestFirst();
       summary.textContent = figures?.summary ?? "";
       if (document.activeElement !== faces) faces.checked = figures?.thumbnails ?? true;
       const kept = new Set(listed.map((event) => event.id));
