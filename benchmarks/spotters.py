@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+import engines.spotting
 from benchmarks.detection import CLIPS, VIDEO
 from benchmarks.headless import run_headless
 from benchmarks.results import RESULTS, bounded, number, save, table
@@ -389,9 +390,7 @@ def _least_cpu_s(work: Callable[[], None]) -> float:
 
 def parameters(name: str) -> int:
     """Numbers that a spotter has learned."""
-    folder = Path(sys.modules[create_spotter.__module__].__file__ or "").parent
-    folder /= name.replace("-", "_")
-    network = folder / f"{name}.onnx"
+    network = Path(engines.spotting.__file__).parent / name / f"{name}.onnx"
     if network.is_file():
         import onnx  # noqa: PLC0415 - an optional dependency
 
