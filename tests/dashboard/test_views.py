@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from engines.events import EventKind, EventState
+from streamer.dashboard.instruments import panel
 from streamer.dashboard.live_session import LiveSession
 from streamer.dashboard.sink import DashboardSink
-from streamer.dashboard.views import Cursor, LiveView, about, panel
+from streamer.dashboard.views import Cursor, LiveView, about
 from streamer.recording.status import RecordingStatus
 from streamer.sinks.base import SessionInfo, SessionMetrics
 from tests.dashboard.fake_pipeline import FakePipeline, scripted
