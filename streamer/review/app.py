@@ -44,7 +44,9 @@ _REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-sr
 
 _ASSETS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "review.js": ("streamer.review", "text/javascript"),
+        **dict.fromkeys(
+            ("review.js", "lens.js", "list.js", "tools.js"), ("streamer.review", "text/javascript")
+        ),
         "review.css": ("streamer.review", "text/css"),
         "timeline.js": ("streamer.dashboard", "text/javascript"),
     }
