@@ -163,6 +163,7 @@ def model_card(
         + (_spotting(figures, report, fold) if task == "spotting" else _recognition(figures, run))
         + (_proposals(report, fold) if given == "features" else "")
         + (_cost(report) if "weights" in fold else "")
+        + (_shown(report) if "shown" in fold else "")
         + _LIMITS.format(
             unknown=_UNKNOWN[run["synthetic"]],
             habit=_HABIT[given],
@@ -284,6 +285,21 @@ def _cost(report: Mapping[str, Any]) -> str:
         f"{report['folds'][-1]['weights']:,} parameters, kept in half precision. An event cost one "
         f"core {median(costs):.0f} ms,\nfrom the faces to the answer (ONNX Runtime, median over "
         "the test expressions, time of the processor).\n"
+    )
+
+
+def _shown(report: Mapping[str, Any]) -> str:
+    """How near the further heads of a network come to their teachers."""
+    tested = [fold["shown"] for fold in report["folds"] if fold["shown"]]
+    if not tested:
+        return ""
+    figures = "".join(
+        f"- {name}: {sum(each[name] for each in tested) / len(tested):.2f}\n" for name in tested[0]
+    )
+    return (
+        "\n## What it can show\nWith `export --heads` the network also gives what it was taught "
+        "beside the emotion. Against its\nteachers, on the test identities:\n\n"
+        f"{figures}\nThat is a look at what it has learned, not a measurement of the face.\n"
     )
 
 

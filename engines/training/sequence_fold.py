@@ -76,6 +76,7 @@ def run_sequences(
         **calibrated,
         "clips": [],
         **_test(task, source),
+        "shown": _test_heads(task, source, fitted.network),
     }
 
 
@@ -256,6 +257,18 @@ def _test(task: Task, source: ClipSource) -> dict[str, Any]:
             )
     engine.close()
     return {"events": events, "cost_ms": float(np.median(costs)) if costs else None}
+
+
+def _test_heads(task: Task, source: ClipSource, network: SequenceNetwork) -> dict[str, float]:
+    """How near what the exported network shows comes to its teachers, on the test identities."""
+    samples = live_sequences(source.clips(task.fold.test), source.classes)
+    if not network.shown or not len(samples.emotion):
+        return {}
+    model = engine_folder(task.folder, HEADS, task.engine) / f"{task.engine}.onnx"
+    with open_graph(model, "onnx") as graph:
+        runs = [graph.run({INPUT_NAME: f[np.newaxis].astype(np.float32)}) for f in samples.faces]
+    shown = {name: np.concatenate([run[name] for run in runs]) for name in network.shown}
+    return network.resemblance(shown, network.teach(samples))
 
 
 def _relit(faces: torch.Tensor) -> torch.Tensor:

@@ -197,6 +197,21 @@ def test_the_teachers_follow_what_moves() -> None:
     assert np.median(moved[:, 0]) == pytest.approx(PAIRS - 1, abs=0.3)
 
 
+def test_what_is_shown_resembles_its_teachers_as_far_as_it_does() -> None:
+    taught = {name: values.numpy() for name, values in targets(3).items()}
+    perfect = {
+        "flow": taught["flow"] * FLOW_UNIT_PX,
+        "landmarks": taught["landmarks"] * FACE_SIZE,
+    }
+    explained, apart = Mol.resemblance(perfect, taught).values()
+    assert explained == pytest.approx(1)
+    assert apart == pytest.approx(0)
+    blind = {"flow": 0 * perfect["flow"], "landmarks": perfect["landmarks"] + [64, 0]}
+    explained, apart = Mol.resemblance(blind, taught).values()
+    assert explained == pytest.approx(0)
+    assert apart == pytest.approx(1)
+
+
 def test_learns_ten_clips_by_heart() -> None:
     network = Mol(3)
     for module in network.modules():

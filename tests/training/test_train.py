@@ -182,6 +182,7 @@ def test_a_sequence_network_recognises_and_shows_what_it_saw_if_wanted(
     card = (folder / "model_card.md").read_text("utf-8")
     assert "calibration error" in card
     assert "parameters" in card
+    assert "share of the flow explained" in card
 
 
 def test_heads_that_a_network_does_not_have_are_not_shipped(

@@ -7,6 +7,8 @@ told. `engines/training/recipes.py` says where this differs from what was publis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -228,6 +230,19 @@ class Mol(SequenceNetwork):
         marks = targets["landmarks"][:, :, MIRRORED_LANDMARKS, :]
         across = torch.tensor([(FACE_SIZE - 1) / FACE_SIZE, 0.0])
         return {"flow": flow, "landmarks": across + marks * torch.tensor([-1.0, 1.0])}
+
+    @staticmethod
+    def resemblance(
+        shown: Mapping[str, npt.NDArray[np.float32]], taught: Mapping[str, npt.NDArray[np.float32]]
+    ) -> dict[str, float]:
+        """Share of the flow's energy that is explained, and the landmarks' mean distance."""
+        flow, marks = taught["flow"] * FLOW_UNIT_PX, taught["landmarks"] * FACE_SIZE
+        missed = np.square(shown["flow"] - flow).mean() / np.square(flow).mean()
+        apart = np.linalg.norm(shown["landmarks"] - marks, axis=-1).mean()
+        return {
+            "share of the flow explained": float(1 - missed),
+            "distance of the landmarks in inter-ocular distances": float(apart / INTER_OCULAR_PX),
+        }
 
     def _pairs(self, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Maps (7 N, C, 8, 8) of the earlier and of the later face of every pair."""

@@ -84,3 +84,18 @@ class SequenceNetwork(nn.Module, ABC):
     def mirrored(targets: Targets) -> dict[str, torch.Tensor]:
         """The targets of the mirrored faces."""
         return dict(targets)
+
+    @staticmethod
+    def resemblance(
+        shown: Mapping[str, npt.NDArray[np.float32]], taught: Mapping[str, npt.NDArray[np.float32]]
+    ) -> dict[str, float]:
+        """How near what `show` gave comes to what `teach` said, in figures for the model card.
+
+        Args:
+            shown: Name of each of `shown` to (N, …) values.
+            taught: What `teach` made of the same samples.
+
+        Returns:
+            What was measured to its figure.
+        """
+        return {}
