@@ -49,6 +49,7 @@ VIEWERS = (0, 1, 4, 16)
 _SIZE = (640, 480)
 _FPS = 200.0
 _WARM_UP_S = 15.0  # engines, rings and the browser's page are up by then
+_CURVE_STEP_S = 30
 _FOR_EVER = 10**9
 _LONGEST_PART = 4 * 2**20
 
@@ -273,6 +274,7 @@ def run(viewers: int, seconds: float, browser: bool) -> dict[str, Any]:
         "capture_to_score_ms": after["capture_to_score_ms"],
         "cores": (after["cpu_s"] - before["cpu_s"]) / seconds,
         "memory": memory.summary(),
+        "resident_mb": memory.resident_mb[::_CURVE_STEP_S],
         "light": _ages([age for one in ages for age in one], seconds, len(ages)),
         "light_slowest_fps": min((len(one) / seconds for one in ages), default=None),
         "chromium": _ages(shown, seconds, chromium),
