@@ -44,13 +44,16 @@ def build_pipeline(
             the calibration file is none.
     """
     # A wrong name is said before a camera is opened or a model is loaded.
-    for name, known in ((config.spotter, SPOTTERS), (config.recognizer, (*RECOGNIZERS, "none"))):
+    spotters = config.spotter.split("+")  # two must agree
+    wanted = [(name, SPOTTERS) for name in spotters]
+    wanted.append((config.recognizer, (*RECOGNIZERS, "none")))
+    for name, known in wanted:
         if name not in known:
             raise EngineError(
                 f"There is no engine named {name!r}; choose one of: {', '.join(known)}."
             )
     config, calibration = use_calibration(config)
-    if config.spotter in LEARNED_SPOTTERS and config.motion.flow != "dis":
+    if config.motion.flow != "dis" and any(name in LEARNED_SPOTTERS for name in spotters):
         raise EngineError(
             f"The spotter {config.spotter} has learned flow of the method dis: set motion.flow to "
             "dis, or choose the spotter flow."

@@ -41,6 +41,11 @@ class EnsembleSpotter:
         self.reads_delta_flow = first.reads_delta_flow or second.reads_delta_flow
         if hasattr(second, "threshold_factor"):
             second.threshold_factor *= AGREEMENT
+        networks = [each for each in (first, second) if hasattr(each, "backend")]
+        if networks:  # sessions tell what runs a network, and why it is not what was asked for
+            self.backend = "+".join(dict.fromkeys(each.backend for each in networks))
+            told = (getattr(each, "fallback", None) for each in networks)
+            self.fallback = next((why for why in told if why is not None), None)
         self._noticed: dict[int, Event] = {}
         self._waiting: deque[Event] = deque()
         self._now = -math.inf

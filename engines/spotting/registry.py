@@ -29,7 +29,7 @@ def create_spotter(
     """Build a spotting engine.
 
     Args:
-        name: One of `SPOTTERS`.
+        name: One of `SPOTTERS`, or two that must agree (`flow+mean`).
         flow: Settings of the training-free spotter.
         fps: Nominal frame rate, for sizing.
         backend: What runs a network, one of `engines.runtime.BACKENDS`.
@@ -37,6 +37,11 @@ def create_spotter(
     Raises:
         EngineError: There is no engine of this name, or its files are missing or corrupt.
     """
+    if "+" in name:
+        from engines.spotting.ensemble import EnsembleSpotter  # noqa: PLC0415
+
+        first, second = (create_spotter(part, flow, fps, backend) for part in name.split("+", 1))
+        return EnsembleSpotter(first, second)
     if name == "flow":
         return FlowSpotter(flow, fps)
     if name == "ltp-ml":

@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from engines.errors import EngineError
 from engines.events import Event, EventKind, EventState
 from engines.spotting.base import MotionSample, Spotter, SpotterOutput
 from engines.spotting.config import FlowSpotterConfig
 from engines.spotting.ensemble import AGREEMENT, EnsembleSpotter
 from engines.spotting.flow_spotter import FlowSpotter
+from engines.spotting.registry import create_spotter
+from streamer.config import GlintConfig
+from streamer.session import build_pipeline
 from tests.spotting.scripted_motion import Movement, samples
 
 FPS = 50.0
@@ -131,3 +135,25 @@ def test_streamed_in_pieces_is_one_pass():
     closed = [e for o in outputs for e in o.events if e.state is EventState.CLOSED]
     assert len(closed) == 2
     whole.close()
+
+
+def test_a_plus_makes_a_pair_and_says_what_runs_its_network():
+    spotter = create_spotter("flow+mean", FlowSpotterConfig(), FPS, "onnx")
+    assert isinstance(spotter, EnsembleSpotter)
+    assert spotter.name == "flow+mean"
+    assert spotter.reads_delta_flow
+    assert spotter.backend == create_spotter("mean", FlowSpotterConfig(), FPS, "onnx").backend
+    assert spotter.fallback is None
+    assert not hasattr(create_spotter("flow+ltp-ml", FlowSpotterConfig(), FPS), "backend")
+    spotter.close()
+
+
+def test_a_wrong_part_is_named_before_a_camera_is_opened():
+    with pytest.raises(EngineError, match="'flwo'"):
+        build_pipeline(GlintConfig.from_tree({"spotter": "mean+flwo"}, "a test"), ())
+
+
+def test_a_pair_with_a_network_needs_the_flow_that_it_has_learned():
+    tree = {"spotter": "flow+mean", "motion": {"flow": "farneback"}}
+    with pytest.raises(EngineError, match="dis"):
+        build_pipeline(GlintConfig.from_tree(tree, "a test"), ())
