@@ -45,7 +45,7 @@ def build_pipeline(
     """
     # A wrong name is said before a camera is opened or a model is loaded.
     spotters = config.spotter.split("+")  # two must agree
-    wanted = [(name, SPOTTERS) for name in spotters]
+    wanted: list[tuple[str, tuple[str, ...]]] = [(name, SPOTTERS) for name in spotters]
     wanted.append((config.recognizer, (*RECOGNIZERS, "none")))
     for name, known in wanted:
         if name not in known:
