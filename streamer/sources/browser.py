@@ -344,6 +344,7 @@ class BrowserSource(LiveSource):
         super().__init__(spec, options, open_timeout_s=5.0, first_retry_s=0.05, stall_s=_STALL_S)
         self._camera = camera
         self._index = -1  # before the first picture
+        self._waits = 0  # stalls that were no stalls: nobody had come yet
         width, height = options.width or _SIZE[0], options.height or _SIZE[1]
         self._wish = Wish(width, height, options.fps or _FPS, recorded)
 
@@ -371,8 +372,11 @@ class BrowserSource(LiveSource):
     @property
     def counters(self) -> Mapping[str, int]:
         """What went wrong without costing a frame, refused browsers and messages among it."""
-        counted = {} if self._camera is None else self._camera.counters
-        return {**super().counters, **counted}
+        counts = Counter(super().counters)
+        counts["stalls"] -= counts["stalls"] if self._index < 0 else self._waits
+        if self._camera is not None:
+            counts.update(self._camera.counters)
+        return {name: number for name, number in counts.items() if number}
 
     def open(self) -> SourceInfo:
         """Open at once; the browser may come later.
@@ -385,7 +389,10 @@ class BrowserSource(LiveSource):
 
     def read(self, out: Image) -> Frame | None:
         """Wait for the next frame; see `FrameSource.read`. At the end the browser is told."""
+        waited = self._index < 0
         frame = super().read(out)
+        if waited:
+            self._waits = super().counters.get("stalls", 0)
         if frame is None:
             self._dismiss()
         return frame

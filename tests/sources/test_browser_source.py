@@ -29,6 +29,7 @@ from streamer.sources.browser import (
 )
 from tests.sources.browser_feed import Visitor, jpeg, message
 
+RUNNING = (SourceState.LIVE, SourceState.STALLED)  # a loaded machine may be late to look
 WISH = Wish(64, 48, 30.0, recorded=False)
 
 
@@ -88,7 +89,9 @@ def test_a_session_waits_for_its_browser_and_asks_it_for_what_it_needs(
 ) -> None:
     reader = Reader(source)
     asked(camera)
+    until(lambda: super(BrowserSource, source).state is SourceState.STALLED, "it never waited")
     assert source.state is SourceState.WAITING
+    assert source.counters == {}  # to wait for somebody is no stall
     assert "/camera" in source.notes[-1]
     visitor = Visitor(camera)
     (wish,) = visitor.told
@@ -98,7 +101,7 @@ def test_a_session_waits_for_its_browser_and_asks_it_for_what_it_needs(
         visitor.send(number, number / 30.0)
         reader.wait_for(number)  # one at a time, so that none has to be dropped
     frames = reader.wait_for(3)
-    assert source.state is SourceState.LIVE
+    assert source.state in RUNNING
     assert not any("/camera" in note for note in source.notes)
     assert [frame.index for frame in frames] == [0, 1, 2]
     assert [frame.gap_before for frame in frames] == [0, 0, 0]
@@ -177,7 +180,7 @@ def test_a_browser_that_comes_back_is_a_reconnection_with_a_clock_of_its_own(
     second.send(1, 2.0)
     second.send(2, 2.0 + 1 / 30.0)
     frames = reader.wait_for(5)
-    assert source.state is SourceState.LIVE
+    assert source.state in RUNNING
     assert frames[3].gap_cause in ("", "browser_reconnect")
     assert frames[4].time_s - frames[3].time_s == pytest.approx(1 / 30)
     assert all(after.time_s > before.time_s for before, after in pairwise(frames))
