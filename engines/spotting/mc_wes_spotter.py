@@ -16,7 +16,7 @@ import numpy as np
 
 from engines.events import Event
 from engines.features.clip_features import LIGHT, ChunkEncoder, ClipFeatures, FeatureWindow
-from engines.features.grid import CHUNK_S, STEP_S, TICK_S
+from engines.features.grid import CHUNK_S, MAX_GAP_S, STEP_S, TICK_S
 from engines.motion.planes import SPAN_S
 from engines.network_files import open_network
 from engines.spotting.base import MotionSample, SpotterOutput
@@ -71,6 +71,7 @@ class McWesSpotter:
         self._features = ClipFeatures(self._encoder)
         self._window = FeatureWindow(CONTEXT_STEPS, self._encoder.size)
         self._score = math.nan
+        self._last_s = -math.inf
         self._judge = ScoreJudge(
             manifest.decision,
             manifest.gates,
@@ -102,6 +103,9 @@ class McWesSpotter:
 
     def score(self, sample: MotionSample) -> float:
         """The score that stands at the next frame; NaN where there is none."""
+        if sample.restart or sample.time_s - self._last_s > MAX_GAP_S + 1e-6:
+            self._score = math.nan  # what it speaks of belongs to another stretch
+        self._last_s = sample.time_s
         for step in self._features.push(sample):
             self._window.push(step)
             window = self._window.values[np.newaxis]
@@ -123,6 +127,7 @@ class McWesSpotter:
         self._features.reset()
         self._window.reset()
         self._score = math.nan
+        self._last_s = -math.inf
         self._judge.reset()
 
     def close(self) -> None:

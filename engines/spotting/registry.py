@@ -13,7 +13,7 @@ from engines.spotting.flow_spotter import FlowSpotter
 if TYPE_CHECKING:
     from engines.spotting.proposal_spotter import OfflineProposalSpotter
 
-LEARNED_SPOTTERS = ("mean", "sfamnet")
+LEARNED_SPOTTERS = ("mean", "sfamnet", "mc-wes")
 """Spotters with a network, whose files lie in folders of these names."""
 
 SPOTTERS = ("flow", "ltp-ml", *LEARNED_SPOTTERS)
@@ -48,6 +48,10 @@ def create_spotter(
         from engines.spotting.ltp_ml.spotter import LtpMlSpotter  # noqa: PLC0415
 
         return LtpMlSpotter(fps)
+    if name == "mc-wes":
+        from engines.spotting.mc_wes_spotter import McWesSpotter  # noqa: PLC0415
+
+        return McWesSpotter(fps, backend)
     if name in LEARNED_SPOTTERS:
         from engines.spotting.network_spotter import NetworkSpotter  # noqa: PLC0415
 

@@ -1,0 +1,1 @@
+"""MC-WES as a spotter: its network, manifest and model card."""
