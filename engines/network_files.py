@@ -14,6 +14,9 @@ from engines.runtime import GraphRunner, open_graph
 
 INPUT_NAME = "planes"
 
+UNITS_NAME = "action_units"
+"""Output with the probability of each action unit, of a network that has it."""
+
 _REMEDY = "reinstall Glint, or make it as its model card says"
 
 
@@ -50,8 +53,8 @@ class RecognitionManifest(NetworkManifest):
         temperature: What averaged logits are divided by.
         unsure_below: Calibrated probability below which the most probable class is not named
             (`calibration.selective`); 0 names it always.
-        action_units: Numbers of the action units whose presence the graph's output `action_units`
-            tells; empty where it has none.
+        action_units: Numbers of the action units whose probability the graph's output
+            `action_units` gives; empty where it has none.
     """
 
     classes: tuple[str, ...]

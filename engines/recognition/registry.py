@@ -22,6 +22,12 @@ def _ststnet(backend: str) -> Recognizer:
     return StstnetRecognizer(backend=backend)
 
 
+def _landmark(backend: str) -> Recognizer:
+    from engines.recognition.landmark_recognizer import LandmarkRecognizer  # noqa: PLC0415
+
+    return LandmarkRecognizer(backend=backend)
+
+
 def _network(name: str) -> Callable[[str], Recognizer]:
     def build(backend: str) -> Recognizer:
         from engines.recognition.network_recognizer import NetworkRecognizer  # noqa: PLC0415
@@ -47,6 +53,8 @@ RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType(
         "mean": _network("mean"),
         "sfamnet": _network("sfamnet"),
         "mol": _sequence("mol"),
+        "mer-gcn": _sequence("mer-gcn"),
+        "au-landmark": _landmark,
     }
 )
 """Name to builder from a backend. An engine's own libraries are imported when it is built."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from calibration.temperature import probabilities
 from engines.events import Explanation
 from engines.motion.canonical import FACE_SIZE
 from engines.network_files import RecognitionManifest, open_network
-from engines.recognition.action_units.estimator import UnitsSeen
 from engines.recognition.base import EventClip, Recognition, name_emotion
 from engines.recognition.explanation import (
     LEAST_SHARE,
@@ -26,7 +24,6 @@ from engines.recognition.sequences import FRAMES, PREPROCESSING, event_sequence,
 
 INPUT_NAME = "faces"
 OUTPUT_NAME = "logits"
-UNITS_NAME = "action_units"
 
 
 class SequenceRecognizer:
@@ -52,7 +49,6 @@ class SequenceRecognizer:
         self.fallback = self._graph.fallback
         self._temperature = manifest.temperature
         self._unsure_below = manifest.unsure_below
-        self._units = UnitsSeen(manifest.action_units) if manifest.action_units else None
 
     def recognize(self, clip: EventClip) -> Recognition:
         """Recognise the emotion of one event.
@@ -61,16 +57,12 @@ class SequenceRecognizer:
             clip: The event's aligned faces; its apex is not looked at.
 
         Returns:
-            The emotion, calibrated probabilities, and action units where the network tells which
-            are there. A clip without any motion gives the network's
+            The emotion and calibrated probabilities. A clip without any motion gives the network's
             answer to nothing; such an event never reaches recognition.
         """
         outputs = self.outputs(clip)
         shares = probabilities(outputs[OUTPUT_NAME].astype(np.float64), self._temperature)[0]
-        answer = name_emotion(self.classes, shares, self._unsure_below)
-        if self._units is None:
-            return answer
-        return replace(answer, action_units=self._units(clip, outputs[UNITS_NAME][0]))
+        return name_emotion(self.classes, shares, self._unsure_below)
 
     def explain(self, clip: EventClip, answer: Recognition) -> Explanation:
         """Tell which regions and moments carried an answer; see `engines.recognition.base`.

@@ -16,7 +16,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
@@ -27,19 +27,24 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 from tqdm import tqdm
 
+from calibration.card import insert_section
 from engines.errors import UserError
 from engines.evaluation.recognition import subject_interval
 from engines.evaluation.tables import bounded, number, table
 from engines.events import EventKind
+from engines.network_files import UNITS_NAME
 from engines.recognition.action_units import estimator as deployed
 from engines.recognition.action_units.estimator import (
     FEATURES,
     FULL_IOD,
+    ActionUnitEstimator,
     ActionUnitManifest,
     PatternFit,
     event_features,
     evident,
 )
+from engines.recognition.base import EventClip
+from engines.recognition.registry import create_recognizer
 from engines.synthesis.action_units import ACTION_UNITS
 from engines.synthesis.performance import Performance
 from engines.training.clips import ClipEvent, ClipSource, FaceClip, SyntheticSource
@@ -55,6 +60,9 @@ SHARES = tuple(round(0.1 + 0.05 * step, 2) for step in range(9))
 
 STILL_QUANTILE = 0.95
 """Of still moments, this share shows less than the floor of a unit."""
+
+PRESENT_FROM = 0.5
+"""Probability from which a unit that a network sees is there."""
 
 _VIEWS = 4
 _JITTER_S = 0.02  # the spotter's onset and apex are about this uncertain
@@ -103,25 +111,31 @@ def measure_events(
     """
     rng = np.random.default_rng(seed)
     rows = []
-    for clip in tqdm(clips, desc="Expressions", unit="clip", file=sys.stderr):
-        for place, event in enumerate(clip.events):
-            for view in range(views):
-                seen = event if view == 0 else _jittered(event, rng)
-                cut = event_clip(clip, seen)
-                features = event_features(cut) if cut.apex > cut.onset else None
-                if features is None or not event.action_units:
-                    continue
-                displacement = np.full(len(units), np.nan)
-                if clip.name in scripts:
-                    expression = scripts[clip.name].expressions[place]
-                    ends = (float(cut.times_s[at]) for at in (cut.onset, cut.apex))
-                    before, after = (dict(expression.at(end)) for end in ends)
-                    displacement[:] = [after.get(u, 0.0) - before.get(u, 0.0) for u in units]
-                present = [unit in event.action_units for unit in units]
-                rows.append((features, present, displacement, clip.identity))
+    for clip, place, cut in _cuts(clips, views, rng):
+        displacement = np.full(len(units), np.nan)
+        if clip.name in scripts:
+            expression = scripts[clip.name].expressions[place]
+            ends = (float(cut.times_s[at]) for at in (cut.onset, cut.apex))
+            before, after = (dict(expression.at(end)) for end in ends)
+            displacement[:] = [after.get(u, 0.0) - before.get(u, 0.0) for u in units]
+        present = [unit in clip.events[place].action_units for unit in units]
+        rows.append((event_features(cut), present, displacement, clip.identity))
     if not rows:
         raise UserError("These people show no expression with action units: give other data.")
     return Measured(*map(np.array, zip(*rows, strict=True)))
+
+
+def _cuts(
+    clips: Sequence[FaceClip], views: int = 1, rng: np.random.Generator | None = None
+) -> Iterator[tuple[FaceClip, int, EventClip]]:
+    """Every coded expression as recognition gets it: clip, place among its events, faces."""
+    for clip in tqdm(clips, desc="Expressions", unit="clip", file=sys.stderr):
+        for place, event in enumerate(clip.events):
+            for view in range(views if event.action_units else 0):
+                seen = event if view == 0 or rng is None else _jittered(event, rng)
+                cut = event_clip(clip, seen)
+                if cut.apex > cut.onset:
+                    yield clip, place, cut
 
 
 def measure_still(
@@ -220,23 +234,28 @@ def fit(source: SyntheticSource, command: str) -> tuple[ActionUnitManifest, dict
         },
     )
     judged = measure_events(groups["test"], ACTION_UNITS, scripts)
-    return manifest, figures(judged, explain, manifest)
+    found = np.array([explain(row) for row in judged.features])
+    return manifest, figures(judged, found, evident(found, share, floor), ACTION_UNITS)
 
 
-def figures(judged: Measured, explain: PatternFit, manifest: ActionUnitManifest) -> dict[str, Any]:
+def figures(
+    judged: Measured,
+    found: npt.NDArray[np.float64],
+    shown: npt.NDArray[np.bool_],
+    units: Sequence[int],
+) -> dict[str, Any]:
     """How well units are told, over all and for each; 95 % intervals over identities.
 
     Args:
         judged: Expressions that chose nothing.
-        explain: The fit.
-        manifest: Its limits.
+        found: (N, K) displacements that were found.
+        shown: (N, K) which of them are given.
+        units: Numbers of the units.
 
     Returns:
         Ready to be written as JSON. The correlation is of displacements, and None where these are
         not known.
     """
-    found = np.array([explain(row) for row in judged.features])
-    shown = evident(found, manifest.share, np.array(manifest.floor))
     known = bool(np.isfinite(judged.displacement).all())
 
     def pooled(drawn: npt.NDArray[np.intp]) -> float:
@@ -259,7 +278,7 @@ def figures(judged: Measured, explain: PatternFit, manifest: ActionUnitManifest)
         "correlation_interval": subject_interval(correlation, judged.identities) if known else None,
         "units": [],
     }
-    for column, unit in enumerate(manifest.units):
+    for column, unit in enumerate(units):
         truth, answer = judged.present[:, column], shown[:, column]
         moved, given = judged.displacement[:, column], found[:, column]
         report["units"].append(
@@ -392,18 +411,42 @@ def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.vectorize(lambda value: float(f"{value:.6g}"))(values))
 
 
-def _measured_shipped(source: ClipSource) -> dict[str, Any]:
-    """Figures of the estimator that ships on data that it was not fitted to."""
-    manifest = ActionUnitManifest.model_validate_json(
-        (FOLDER / deployed.MANIFEST_FILE).read_bytes()
-    )
-    who = source.splits.get("test", source.identities)
+def measured_shipped(source: ClipSource, engine: str | None) -> dict[str, Any]:
+    """Figures of what ships on people that it was not fitted to.
+
+    Args:
+        source: The data; of those with splits the test identities.
+        engine: A recogniser whose network gives the probability of action units, to be judged by
+            it; None takes the shared estimator.
+
+    Raises:
+        UserError: The network gives none.
+    """
     scripts: dict[str, Performance] = {}
     if isinstance(source, SyntheticSource):
         scripts = dict(tqdm(source.scripts(), desc="Scripts", unit="clip", file=sys.stderr))
-    judged = measure_events(list(source.clips(who)), manifest.units, scripts)
-    explain = PatternFit(np.array(manifest.patterns), np.array(manifest.whitening))
-    return figures(judged, explain, manifest)
+    clips = list(source.clips(source.splits.get("test", source.identities)))
+    judged = measure_events(clips, ACTION_UNITS, scripts)
+    if engine is not None:
+        presence = _probabilities(clips, engine)
+        unknown = replace(judged, displacement=np.full(presence.shape, np.nan))
+        return figures(unknown, presence, presence >= PRESENT_FROM, ACTION_UNITS)
+    estimate = ActionUnitEstimator()
+    given = [estimate(cut) or {} for _, _, cut in _cuts(clips)]
+    found = FULL_IOD * np.array([[u.get(f"AU{unit}", 0.0) for unit in ACTION_UNITS] for u in given])
+    return figures(judged, found, found > 0, ACTION_UNITS)
+
+
+def _probabilities(clips: Sequence[FaceClip], engine: str) -> npt.NDArray[np.float64]:
+    """(N, K) probability of each unit in each coded expression, by a recogniser's network."""
+    recognizer: Any = create_recognizer(engine, "onnx")
+    try:
+        found = [recognizer.outputs(cut)[UNITS_NAME][0] for _, _, cut in _cuts(clips)]
+    except (AttributeError, KeyError) as error:
+        raise UserError(f"{engine} knows nothing of action units: name another engine.") from error
+    finally:
+        recognizer.close()
+    return np.array(found, np.float64)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -411,11 +454,14 @@ def main(argv: Sequence[str]) -> int:
     options = _arguments(argv)
     try:
         source = open_source(options.data)
+        shown = ["FOLDER" if each == str(options.data) else each for each in argv]
+        command = f"{PROGRAM} {shlex.join(shown)}"
         if options.command == "measure":
-            print(describe(_measured_shipped(source)))
+            section = describe(measured_shipped(source, options.engine))
+            print(section)
+            if options.card:
+                _put_into_card(options.engine, section, command)
         elif isinstance(source, SyntheticSource):
-            shown = ["FOLDER" if each == str(options.data) else each for each in argv]
-            command = f"{PROGRAM} {shlex.join(shown)}"
             manifest, report = fit(source, command)
             _write(options.out, manifest, report, f"{source.command}\n{command}")
             print(describe(report))
@@ -427,6 +473,19 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _put_into_card(engine: str | None, section: str, command: str) -> None:
+    """Add the figures to a recogniser's card; the estimator's own has them."""
+    if engine is None:
+        raise UserError("The estimator's card is written by fit: name an engine with --engine.")
+    card = FOLDER.parent / engine / "model_card.md"
+    about = (
+        "How well the network's own nodes tell which units are there, a by-product: events carry\n"
+        "those of `engines/recognition/action_units/`. Of the test identities.\n\n"
+    )
+    text = f"## Action units\n{about}{section}\n```\n{command}\n```\n"
+    card.write_text(insert_section(card.read_text("utf-8"), text), "utf-8", newline="\n")
 
 
 def _write(
@@ -450,6 +509,14 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         command.add_argument(
             "--data", type=Path, required=True, metavar="FOLDER", help="synthetic or aligned set"
         )
+    measuring.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="judge the network of this recogniser (default: the estimator)",
+    )
+    measuring.add_argument(
+        "--card", action="store_true", help="also put the figures into the engine's model card"
+    )
     fitting.add_argument(
         "--out",
         type=Path,

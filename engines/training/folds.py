@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from engines.errors import UserError
 
@@ -74,3 +75,20 @@ def leave_one_subject_out(identities: Sequence[str], seed: int) -> list[Fold]:
             )
         )
     return folds
+
+
+def grouped(subjects: npt.NDArray[np.str_], groups: int | None) -> npt.NDArray[np.str_]:
+    """What is left out at a time: each subject, or one of some groups of subjects.
+
+    Args:
+        subjects: (N,) subject of each sample.
+        groups: Number of groups, of nearly equal numbers of subjects; None leaves out one subject.
+
+    Returns:
+        (N,) name of what each sample is left out with.
+    """
+    if groups is None:
+        return subjects
+    people, person = np.unique(subjects, return_inverse=True)
+    order = np.random.default_rng(0).permutation(len(people))
+    return (order[person] % groups).astype(np.str_)

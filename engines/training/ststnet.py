@@ -45,6 +45,7 @@ from engines.training.fitting import (
     leave_one_subject_out,
     mirrored_logits,
 )
+from engines.training.folds import grouped
 
 PROGRAM = "python -m engines.training.ststnet"
 VERSION = "1.0"
@@ -70,11 +71,7 @@ def evaluate(
         Figures, ready to be written as JSON.
     """
     planes = standardise(data.pictures)
-    left_out = data.subjects
-    if groups is not None:
-        _, person = np.unique(data.subjects, return_inverse=True)
-        order = np.random.default_rng(0).permutation(person.max() + 1)
-        left_out = (order[person] % groups).astype(str)
+    left_out = grouped(data.subjects, groups)
     runs = []
     for seed in seeds:
         with tqdm(total=recipe.epochs, desc=f"LOSO, seed {seed}", unit="epoch") as bar:

@@ -28,6 +28,13 @@ def _repeatable() -> None:
     torch.set_num_threads(1)
 
 
+def sequences(count: int) -> torch.Tensor:
+    """Different sequences of faces, ten at most."""
+    golden = torch.from_numpy(golden_faces())
+    turned = [golden.flip(axes) for axes in ((2,), (3,), (2, 3), (1,))]
+    return torch.cat([golden, *turned])[:count]
+
+
 def units(count: int) -> torch.Tensor:
     return (torch.rand(count, len(UNITS)) < 0.3).float()
 
@@ -35,7 +42,7 @@ def units(count: int) -> torch.Tensor:
 @pytest.mark.parametrize("build", NETWORKS)
 def test_learning_reaches_every_weight(build: type[UnitGraphNetwork]) -> None:
     network = build(3)
-    faces = torch.from_numpy(golden_faces())
+    faces = sequences(4)
     emotion = torch.tensor([0, 1, 2, -1])
     network.loss(faces, emotion, {PRESENCE: units(4)}, torch.ones(3)).backward()
     for name, parameter in network.named_parameters():
@@ -44,8 +51,7 @@ def test_learning_reaches_every_weight(build: type[UnitGraphNetwork]) -> None:
 
 
 def test_what_was_not_coded_teaches_no_units() -> None:
-    network = MerGcn(3)
-    faces = torch.from_numpy(golden_faces())
+    network, faces = MerGcn(3), sequences(4)
     nothing = {PRESENCE: torch.zeros(4, len(UNITS))}
     network.loss(faces, torch.tensor([0, 1, 2, 0]), nothing, torch.ones(3)).backward()
     assert network.presence.weight.grad.abs().max() == 0
@@ -69,9 +75,7 @@ def test_learns_ten_clips_by_heart(build: type[UnitGraphNetwork]) -> None:
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    golden = torch.from_numpy(golden_faces())
-    faces = torch.cat([golden, golden.flip(2), golden.flip(3)])[:10]
-    emotion, presence = torch.arange(10) % 3, units(10)
+    faces, emotion, presence = sequences(10), torch.arange(10) % 3, units(10)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     for _ in range(80):
         logits, found = network.answer(faces)

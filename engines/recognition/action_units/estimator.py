@@ -30,9 +30,6 @@ MANIFEST_FILE = "action_units.json"
 FULL_IOD = 0.03
 """Displacement of intensity 1, in inter-ocular distances: a large micro-expression."""
 
-PRESENT_FROM = 0.5
-"""Probability from which a unit that a network sees is there."""
-
 FEATURES = 3 * len(REGION_NAMES) + 4
 """Length of `event_features`."""
 
@@ -116,38 +113,6 @@ class ActionUnitEstimator:
         """(K,) displacement of every unit in inter-ocular distances; None without landmarks."""
         features = event_features(clip)
         return None if features is None else self._fit(features)
-
-
-class UnitsSeen:
-    """Action units that a network sees, as far as the motion says how far they moved.
-
-    Args:
-        units: Numbers of the network's units, in the order of its output.
-    """
-
-    def __init__(self, units: Sequence[int]) -> None:
-        self._estimate = ActionUnitEstimator()
-        self._units = tuple(units)
-        self._places = [self._estimate.units.index(unit) for unit in units]
-
-    def __call__(
-        self, clip: EventClip, presence: npt.NDArray[np.floating[Any]]
-    ) -> dict[str, float] | None:
-        """Action units of an event.
-
-        Args:
-            clip: The event's aligned faces.
-            presence: (K,) probability of each unit.
-
-        Returns:
-            The units that are more probable than not and that moved, as
-            `engines.events.Event.action_units`; None where the landmarks are not known.
-        """
-        displacements = self._estimate.displacements(clip)
-        if displacements is None:
-            return None
-        moved = np.where(presence >= PRESENT_FROM, displacements[self._places], 0.0)
-        return named_units(self._units, moved)
 
 
 class PatternFit:

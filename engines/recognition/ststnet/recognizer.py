@@ -72,7 +72,12 @@ class FlowPictureRecognizer:
             The emotion and calibrated probabilities. A clip without any motion gives the network's
             answer to nothing; such an event never reaches recognition.
         """
-        return name_emotion(self.classes, self._shares(self._planes(clip))[0], self._unsure_below)
+        shares = self.outputs(clip)[OUTPUT_NAME][0]
+        return name_emotion(self.classes, shares, self._unsure_below)
+
+    def outputs(self, clip: EventClip) -> dict[str, npt.NDArray[np.float32]]:
+        """Everything that the network gives of an event: name to (1, …) float32."""
+        return self._graph.run({INPUT_NAME: self._planes(clip)})
 
     def explain(self, clip: EventClip, answer: Recognition) -> Explanation:
         """Tell which regions carried an answer; see `engines.recognition.base.Explains`."""

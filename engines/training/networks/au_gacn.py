@@ -36,6 +36,8 @@ class AuGacn(UnitGraphNetwork):
         emotions: Number of emotions.
     """
 
+    unit_weight = 5.0
+
     def __init__(self, emotions: int) -> None:
         super().__init__()
         self.stem = ClipStem(CHANNELS)

@@ -32,15 +32,17 @@ from engines.training.samples import NOT_LEARNED
 CHANNELS = 64
 NODE = 32
 PLACES = 256
-UNIT_WEIGHT = 1.0
-"""Weight of the action units in the loss, beside the emotion."""
-
 PRESENCE = "presence"
 
 
 class UnitGraphNetwork(SequenceNetwork):
-    """What the networks with a graph of action units have in common: loss and targets."""
+    """What the networks with a graph of action units have in common: loss and targets.
 
+    Attributes:
+        unit_weight: Weight of the action units in the loss, beside the emotion.
+    """
+
+    unit_weight = 1.0
     outputs = ("logits", "action_units")
     units = UNITS
     adjacency: torch.Tensor
@@ -70,7 +72,9 @@ class UnitGraphNetwork(SequenceNetwork):
         presence = targets[PRESENCE]
         coded = presence.any(dim=1, keepdim=True).float()
         unit_loss = functional.binary_cross_entropy_with_logits(units, presence, reduction="none")
-        loss = UNIT_WEIGHT * (unit_loss * coded).sum() / (coded.sum() * len(UNITS)).clamp(min=1)
+        loss = (
+            self.unit_weight * (unit_loss * coded).sum() / (coded.sum() * len(UNITS)).clamp(min=1)
+        )
         if (emotion != NOT_LEARNED).any():
             loss = loss + functional.cross_entropy(
                 logits, emotion, weights, ignore_index=NOT_LEARNED
