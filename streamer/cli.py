@@ -400,13 +400,21 @@ def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -
     from streamer.dashboard.event_socket import EventSocket  # noqa: PLC0415
     from streamer.dashboard.live_session import LiveSession  # noqa: PLC0415
     from streamer.dashboard.sink import DashboardSink  # noqa: PLC0415
+    from streamer.review.desk import ReviewDesk  # noqa: PLC0415
+    from streamer.review.library import Library  # noqa: PLC0415
     from streamer.sources.browser import BrowserCamera  # noqa: PLC0415
 
     view, events, browser = DashboardSink(), EventSocket(), BrowserCamera()
-    desk = SessionDesk(
-        config, folder, lambda chosen, sinks, place: _pipeline(chosen, sinks, place, browser)
-    )
+    library = Library([])  # of the sessions that are made here, one after the other
+
+    def build(chosen: GlintConfig, sinks: Sequence[Sink], place: Path | None) -> Pipeline:
+        if place is not None:
+            library.include(place)
+        return _pipeline(chosen, sinks, place, browser)
+
+    desk = SessionDesk(config, folder, build)
     session = LiveSession(desk.build, [view, events], desk.threshold_factor)
+    review = ReviewDesk(library, busy=lambda: session.running) if desk.can_store else None
     server = DashboardServer(
         session,
         view,
@@ -416,6 +424,7 @@ def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -
         events=events,
         browser=browser,
         desk=desk,
+        review=review,
     )
     try:
         with suppress(KeyboardInterrupt):
@@ -436,6 +445,8 @@ def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -
     finally:
         session.close()
         server.stop()
+        if review is not None:
+            review.close()
 
 
 def _pipeline(

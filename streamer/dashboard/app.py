@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, WebSocket
 
@@ -18,6 +18,9 @@ from streamer.dashboard.sink import DashboardSink
 from streamer.dashboard.webcam import add_camera_page
 from streamer.sources.browser import BrowserCamera
 
+if TYPE_CHECKING:
+    from streamer.review.desk import ReviewDesk
+
 EVENTS_PATH = "/events"
 
 
@@ -29,6 +32,7 @@ def create_app(
     events: EventSocket | None = None,
     browser: BrowserCamera | None = None,
     desk: SessionDesk[Any] | None = None,
+    review: ReviewDesk | None = None,
 ) -> FastAPI:
     """Build the application: the page at `/`, the picture at `/stream.mjpg`, events at `/events`.
 
@@ -42,6 +46,7 @@ def create_app(
         events: The sink whose events are sent over the WebSocket; None offers none.
         browser: Where a visitor's browser delivers its pictures; None offers no page for it.
         desk: Takes the operator's choices for the next session; None offers none.
+        review: Shows finished sessions at `/review`; None offers none.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     import gradio as gr  # noqa: PLC0415 - seconds to import, and only now kept offline
@@ -62,6 +67,11 @@ def create_app(
     if browser is not None:
         add_camera_page(app, browser)
 
+    if review is not None:
+        from streamer.review.app import create_review_app  # noqa: PLC0415 - only where it is shown
+
+        app.mount("/review", create_review_app(review))
+
     page = build_page(control, desk, STREAM_PATH)
     gr.mount_gradio_app(app, page, path="/", **page_options())
     app.add_middleware(AccessGuard, auth=auth)
@@ -80,6 +90,7 @@ class DashboardServer:
         events: The sink whose events are sent over the WebSocket; None offers none.
         browser: Where a visitor's browser delivers its pictures; None offers no page for it.
         desk: Takes the operator's choices for the next session; None offers none.
+        review: Shows finished sessions at `/review`; the caller closes it. None offers none.
     """
 
     def __init__(
@@ -93,11 +104,13 @@ class DashboardServer:
         events: EventSocket | None = None,
         browser: BrowserCamera | None = None,
         desk: SessionDesk[Any] | None = None,
+        review: ReviewDesk | None = None,
     ) -> None:
         check_bind(host, auth)
         self._control, self._sink = control, sink
         self._auth = auth
         self._events, self._browser, self._desk = events, browser, desk
+        self._review = review
         self._app: FastAPI | None = None
         self._server = WebServer(self._build, host, port, "dashboard")
 
@@ -132,5 +145,6 @@ class DashboardServer:
             events=self._events,
             browser=self._browser,
             desk=self._desk,
+            review=self._review,
         )
         return self._app

@@ -102,7 +102,7 @@ def _add_readings(app: FastAPI, desk: ReviewDesk) -> None:
 
     @app.get("/api/sessions/{key}/frames")
     def frames(key: str) -> Response:
-        data = frames_bytes(desk.frames(desk.library.read(key)))
+        data = frames_bytes(desk.frames(desk.session(key)))
         return Response(data, media_type="application/octet-stream")
 
     @app.get("/api/sessions/{key}/pictures/{frame}")
@@ -218,7 +218,7 @@ def _export(desk: ReviewDesk, to: str, keys: Sequence[str]) -> Response:
     """Files of one form, several as an archive; the session folders stay as they are."""
     if to not in FORMATS:
         raise SessionError(f"There is no export to {to!r}: choose one of {', '.join(FORMATS)}.")
-    sessions = [desk.library.read(key) for key in dict.fromkeys(keys)]
+    sessions = [desk.session(key) for key in dict.fromkeys(keys)]
     folder = Path(tempfile.mkdtemp(prefix="glint-"))
     try:
         paths = export(sessions, to, folder)

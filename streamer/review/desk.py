@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -103,10 +103,12 @@ class ReviewDesk:
 
     Args:
         library: The sessions.
+        busy: Whether a live session runs in this program; nothing is read then.
     """
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, busy: Callable[[], bool] = lambda: False) -> None:
         self.library = library
+        self._busy = busy
         self.shelf = PictureShelf()
         self.reruns = Reruns()
         self._annotating = threading.Lock()
@@ -117,9 +119,22 @@ class ReviewDesk:
         """Every session for the list."""
         return [row(found, self.library) for found in self.library.scan()]
 
+    def session(self, key: str) -> Session:
+        """Read a session.
+
+        Raises:
+            SessionError: There is none of this key, it cannot be read, or a live session runs.
+        """
+        if self._busy():
+            raise SessionError(
+                "A live session runs here, and reading another would take the interpreter from its "
+                "capture: stop it first, or open the folder with run_live.py review."
+            )
+        return self.library.read(key)
+
     def view(self, key: str) -> dict[str, Any]:
         """Everything about a session but its frames."""
-        session = self.library.read(key)
+        session = self.session(key)
         view = session_view(session)
         recorded, missing = self._recorded(session)
         if self.frames(session).torn:
@@ -172,7 +187,7 @@ class ReviewDesk:
         Raises:
             SessionError: It was not recorded.
         """
-        session = self.library.read(key)
+        session = self.session(key)
         origin = self.library.pictures_of(session)
         jpeg = None
         if origin is not None:
@@ -188,7 +203,7 @@ class ReviewDesk:
             SessionError: It says nothing, or cannot be written.
         """
         with self._annotating:
-            session = self.library.read(key)
+            session = self.session(key)
             annotations = Annotations(session.path)
             if said.action == "undo":
                 annotations.undo(said.line or 0, said.who)
@@ -201,7 +216,7 @@ class ReviewDesk:
                     course=None if said.frames is None else self._course(session, said.frames),
                     note=said.note,
                 )
-        return session_view(self.library.read(key))
+        return session_view(self.session(key))
 
     def compare(self, key: str, asked: Asked) -> Comparison:
         """Set a session beside a reference.
@@ -209,7 +224,7 @@ class ReviewDesk:
         Raises:
             UserError: The reference does not exist or cannot be read.
         """
-        session = self.library.read(key)
+        session = self.session(key)
         events: Iterable[ReviewedEvent] = session.kept()
         if asked.reference == "found":
             truths = _intervals(session.reviewed())
@@ -221,7 +236,7 @@ class ReviewDesk:
             events = [each for each in mine if not each.rejected]
             source = f"the events as {asked.name} left them, beside {asked.who or 'nobody'}'s"
         elif asked.reference == "session":
-            truths = _intervals(self.library.read(asked.session).reviewed())
+            truths = _intervals(self.session(asked.session).reviewed())
             source = self.library.find(asked.session).place
         elif asked.reference == "truth":
             if session.truth is None:
@@ -240,7 +255,7 @@ class ReviewDesk:
         Raises:
             UserError: It has none, or another analysis runs.
         """
-        session = self.library.read(key)
+        session = self.session(key)
         origin = self.library.pictures_of(session)
         if origin is None:
             raise SessionError(
@@ -276,7 +291,7 @@ class ReviewDesk:
         Raises:
             UserError: A file cannot be read or written.
         """
-        session = self.library.read(key)
+        session = self.session(key)
         origin = self.library.pictures_of(session)
         recording = origin.path if origin and origin.kind == "recording" else None
         save(session.path / REPORT_FILE, report(session, faces=faces, recording=recording))

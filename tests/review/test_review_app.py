@@ -17,12 +17,16 @@ from starlette.testclient import TestClient
 
 from streamer.cli import main
 from streamer.dashboard.access import AccessGuard
+from streamer.dashboard.app import create_app
+from streamer.dashboard.live_session import LiveSession
+from streamer.dashboard.sink import DashboardSink
 from streamer.errors import SessionError
 from streamer.review.app import ReviewServer, create_review_app
 from streamer.review.desk import ReviewDesk
 from streamer.review.elan import write_elan
 from streamer.review.library import Library
 from streamer.review.session_reader import read_frames, read_session
+from tests.dashboard.fake_pipeline import FakePipeline
 
 HERE = "http://127.0.0.1"
 
@@ -365,6 +369,28 @@ def test_every_route_asks_for_the_login(archive):
     for method, path in asked:
         assert guarded.request(method, path).status_code == 401, (method, path)
     assert guarded.get("/api/sessions", auth=("lab", "secret")).is_success
+
+
+def test_the_live_page_shows_its_sessions_behind_its_own_login_and_when_it_rests(archive):
+    library = Library([])
+    key = library.include(archive / "P07")
+    sink, running = DashboardSink(), [True]
+    session = LiveSession(FakePipeline, [sink])
+    desk = ReviewDesk(library, busy=lambda: running[0])
+    app = create_app(session, sink, ("lab", "secret"), review=desk)
+    with TestClient(app, base_url=HERE) as client:
+        for path in ("/review/", "/review/assets/review.js", "/review/api/sessions"):
+            assert client.get(path).status_code == 401
+        client.auth = ("lab", "secret")
+        assert "Glint review" in client.get("/review/").text
+        assert client.get("/review/assets/timeline.js").is_success
+        assert [r["key"] for r in client.get("/review/api/sessions").json()["sessions"]] == [key]
+        refused = refusal(client.get(f"/review/api/sessions/{key}/frames"))
+        assert "A live session runs" in refused
+        running[0] = False
+        assert client.get(f"/review/api/sessions/{key}/frames").is_success
+    session.close()
+    desk.close()
 
 
 def test_other_sites_can_neither_read_nor_annotate(client, archive):
