@@ -1,7 +1,7 @@
 """LSSNet and LGSNet, live and on recordings: clip features to proposals, proposals to events.
 
 Live (`ProposalSpotter`), the network sees the last 4.3 s whenever a step of features is complete,
-nothing of what follows, and its proposals are merged as they come. An interval can be proposed when
+nothing of what follows, and its proposals are merged as they come. An interval can be judged when
 it is over and not before: a micro-expression is confirmed and closed at the same moment.
 
 On recordings (`OfflineProposalSpotter`), it sees windows that overlap by half, with what comes
@@ -104,7 +104,7 @@ class _Network:
 
     def propose(self, window: npt.NDArray[np.float32], end_s: float) -> Proposals:
         """Proposals of a window (64, F + 1) that ends at `end_s`."""
-        return propose(self.graph, window, end_s)
+        return propose(self.graph, window[np.newaxis], [end_s])[0]
 
     @property
     def fallback(self) -> str | None:
@@ -117,9 +117,12 @@ class _Network:
         self.encoder.close()
 
 
-def propose(graph: GraphRunner, window: npt.NDArray[np.float32], end_s: float) -> Proposals:
-    """Proposals of a window (64, F + 1) that ends at `end_s`."""
-    return Proposals.of(graph.run({INPUT_NAME: window[np.newaxis]})[OUTPUT_NAME][0], end_s)
+def propose(
+    graph: GraphRunner, windows: npt.NDArray[np.float32], ends_s: Sequence[float]
+) -> list[Proposals]:
+    """Proposals of (N, 64, F + 1) windows that end at the given times."""
+    outputs = graph.run({INPUT_NAME: windows})[OUTPUT_NAME]
+    return [Proposals.of(each, end_s) for each, end_s in zip(outputs, ends_s, strict=True)]
 
 
 class _Events:
@@ -210,6 +213,11 @@ def confirmed(closed: Event) -> Event:
     )
 
 
+def _told_after_s(config: MergeConfig) -> float:
+    """How long after its end an event is decided at the latest."""
+    return config.settle_s + config.reach_s + config.hold_s + 2 * STEP_S
+
+
 class ProposalSpotter:
     """LSSNet or LGSNet, live.
 
@@ -243,7 +251,7 @@ class ProposalSpotter:
         self._features = ClipFeatures(self._network.encoder)
         self._window = FeatureWindow(STEPS, self._network.encoder.size)
         self._merge = OnlineMerge(self.config)
-        history_s = self.config.macro_s + self.config.reach_s + self.config.hold_s + _MARGIN_S
+        history_s = self.config.macro_s + _told_after_s(self.config) + _MARGIN_S
         self._events = _Events(self.config, fps, f"{self.name} {self.version}", history_s)
         self.reset()
 
@@ -254,7 +262,7 @@ class ProposalSpotter:
         A macro-expression is confirmed when it is over, too.
         """
         config = self.config
-        return config.micro_s + config.reach_s + config.hold_s + 2 * STEP_S
+        return config.micro_s + _told_after_s(config)
 
     def reset(self) -> None:
         """Forget everything, as if newly built."""
@@ -289,8 +297,9 @@ class ProposalSpotter:
     def _step(self, step: Step, now: float) -> list[Event]:
         self._window.push(step)
         proposals = self._network.propose(self._window.values, step.time_s)
-        recent = proposals.offset_s >= step.time_s - self.config.reach_s
-        recent &= proposals.offset_s <= step.time_s
+        latest_s = step.time_s - self.config.settle_s
+        recent = proposals.offset_s >= latest_s - self.config.reach_s
+        recent &= proposals.offset_s <= latest_s
         self._score = float(proposals.score[recent].max(initial=0.0))
         new, decided = self._merge.push(step.time_s, proposals)
         return [*map(self._events.tentative, new), *self._close(decided, now)]

@@ -35,8 +35,14 @@ class MergeConfig(BaseModel):
     hold_s: float = Field(
         0.2, ge=0, le=1, description="Live: so long a better proposal may take the place of one."
     )
+    settle_s: float = Field(
+        0.0, ge=0, le=1, description="Live: so much of what follows an event must have been seen."
+    )
     reach_s: float = Field(
-        0.5, gt=0, le=4, description="Live: an event that ended earlier is not told any more."
+        0.5,
+        gt=0,
+        le=4,
+        description="Live: an event that ended this long before that is not told any more.",
     )
     min_event_s: float = Field(0.04, gt=0, description="Shorter movements are noise.")
     micro_s: float = Field(0.5, gt=0, description="Longest micro-expression.")
@@ -123,7 +129,8 @@ def keep_best(proposals: Proposals, limit: float, most: int | None = None) -> Pr
 def newest(proposals: Proposals, now: float, config: MergeConfig) -> Proposals:
     """The best of what a window that ends now proposes to have ended just before."""
     seen = proposals.believable(config)
-    past = (seen.offset_s <= now) & (seen.offset_s >= now - config.reach_s)
+    latest_s = now - config.settle_s
+    past = (seen.offset_s <= latest_s) & (seen.offset_s >= latest_s - config.reach_s)
     return keep_best(seen.only(past), config.overlap)
 
 
@@ -149,9 +156,10 @@ class Candidate:
 class OnlineMerge:
     """Non-maximum suppression as proposals come: each event is told once and never taken back.
 
-    What is proposed for the first time waits for `hold_s`, in which more of what follows is seen;
-    the most probable proposal of the place in that time is the event. What overlaps an event that
-    was told is the same event.
+    An event is looked at when what follows it has been seen for `settle_s`: at the edge of the
+    window, the rise of a long expression looks like a short one. What is proposed then waits for
+    `hold_s`, and the most probable proposal of the place in that time is the event. What overlaps
+    an event that was told is the same event.
 
     Args:
         config: Durations and threshold.
@@ -207,7 +215,7 @@ class OnlineMerge:
         self._told += decided
         if decided:
             oldest = max(each.offset_s for each in self._told) - self.config.macro_s
-            oldest -= self.config.reach_s
+            oldest -= self.config.reach_s + self.config.hold_s
             self._told = [each for each in self._told if each.offset_s >= oldest]
         return decided
 

@@ -27,8 +27,9 @@ from engines.training.clips import FaceClip
 
 LIVE_CANDIDATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
-        "threshold": (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8),
-        "hold_s": (0.0, 0.1, 0.2, 0.4),
+        "threshold": (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9),
+        "settle_s": (0.0, 0.1, 0.2, 0.3, 0.4),
+        "hold_s": (0.0, 0.1, 0.2),
     }
 )
 """What each constant of the live decision is chosen from."""
@@ -40,6 +41,7 @@ OFFLINE_CANDIDATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
 
 _LEAST = min(LIVE_CANDIDATES["threshold"])
 _ROUNDS = 2
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,41 +50,48 @@ class ProposedClip:
 
     Attributes:
         features: The clip.
-        live: The best that the window ending with each step proposes to have ended just before.
+        live: Settling time to the best that the window ending with each step proposes to have
+            ended that long before.
         offline: Proposals of windows that overlap by half.
     """
 
     features: FeatureClip
-    live: tuple[Proposals, ...]
+    live: Mapping[float, tuple[Proposals, ...]]
     offline: tuple[Proposals, ...]
 
 
-def propose_all(
-    features: FeatureClip,
-    run: Callable[[npt.NDArray[np.float32], float], Proposals],
-    config: MergeConfig,
-) -> ProposedClip:
+Run = Callable[[npt.NDArray[np.float32], Sequence[float]], list[Proposals]]
+"""From windows (N, 64, F + 1) and the times at their ends to proposals."""
+
+
+def propose_all(features: FeatureClip, run: Run, config: MergeConfig) -> ProposedClip:
     """Run a network over all windows of a clip.
 
     Args:
         features: The clip.
-        run: From a window and the time at its end to proposals.
+        run: The network.
         config: Overlap and durations; no threshold below the lowest candidate comes later.
     """
     times, starts = features.times, features.starts
     first = np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
     loose = config.model_copy(update={"threshold": _LEAST})
 
-    def proposed(first: int, stop: int) -> Proposals:
-        window = window_of(features.values, first, stop, STEPS)
-        return run(window, float(times[stop - 1])).believable(loose)
+    def proposed(windows: Sequence[tuple[int, int]]) -> list[Proposals]:
+        found = []
+        for at in range(0, len(windows), _BATCH):
+            chosen = windows[at : at + _BATCH]
+            given = np.stack([window_of(features.values, *each, STEPS) for each in chosen])
+            found += run(given, [float(times[stop - 1]) for _, stop in chosen])
+        return [each.believable(loose) for each in found]
 
-    live = [
-        newest(proposed(int(began), stop), float(times[stop - 1]), loose)
-        for stop, began in enumerate(first, start=1)
-    ]
-    offline = [proposed(*each) for each in half_overlapping(starts, STEPS)]
-    return ProposedClip(features, tuple(live), tuple(offline))
+    every = proposed([(int(began), stop) for stop, began in enumerate(first, start=1)])
+    live = {}
+    for settle_s in {config.settle_s, *LIVE_CANDIDATES["settle_s"]}:
+        settled = loose.model_copy(update={"settle_s": settle_s})
+        live[settle_s] = tuple(
+            newest(each, now, settled) for each, now in zip(every, times.tolist(), strict=True)
+        )
+    return ProposedClip(features, live, tuple(proposed(half_overlapping(starts, STEPS))))
 
 
 def decide_live(
@@ -96,7 +105,8 @@ def decide_live(
     merge = OnlineMerge(config)
     found: list[Interval] = []
     now = 0.0
-    for now, parts in zip(proposed.features.times.tolist(), proposed.live, strict=True):
+    live = proposed.live[config.settle_s]
+    for now, parts in zip(proposed.features.times.tolist(), live, strict=True):
         found += [_interval(each, now, config) for each in merge.push(now, parts)[1]]
     found += [_interval(each, now, config) for each in merge.finish()]
     return _tallied(proposed.features.clip, found, kind)

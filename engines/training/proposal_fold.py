@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def _proposed(
     """What the exported network proposes for clips."""
     found = []
     for clip in clips:
-        found.append(propose_all(clip, lambda window, end_s: propose(graph, window, end_s), config))
+        found.append(propose_all(clip, partial(propose, graph), config))
         told(f"proposals for {clip.clip.name}")
     return found
 

@@ -89,6 +89,13 @@ def test_what_has_not_ended_or_ended_long_ago_is_not_told() -> None:
     assert len(streamed([(1.2, proposals((0.9, 0.8, 1.1)))], config)) == 1
 
 
+def test_what_follows_must_have_been_seen() -> None:
+    config = MergeConfig(hold_s=0.0, settle_s=0.3)
+    seen = proposals((0.9, 0.8, 1.1))
+    assert streamed([(1.3, seen)], config) == []
+    assert [row[0] for row in streamed([(1.3, seen), (1.5, seen)], config)] == [1.5]
+
+
 def test_two_events_apart_are_two() -> None:
     seen = proposals((0.9, 0.2, 0.4), (0.8, 0.6, 0.9))
     assert [row[1] for row in streamed([(0.9, seen), (1.2, seen)], MergeConfig())] == [1, 2]

@@ -340,9 +340,10 @@ def test_learns_ten_clips_by_heart(engine: str) -> None:
             optimiser.step()
     path = Proposals(network.eval())
 
-    def run(window: np.ndarray, end_s: float) -> Found:
+    def run(windows: np.ndarray, ends_s: list[float]) -> list[Found]:
         with torch.no_grad():
-            return Found.of(path(torch.from_numpy(window[None]))[0].numpy(), end_s)
+            outputs = path(torch.from_numpy(windows)).numpy()
+        return [Found.of(each, end_s) for each, end_s in zip(outputs, ends_s, strict=True)]
 
     start = MergeConfig(overlap=recipe.suppression)
     proposed = [propose_all(clip, run, start) for clip in clips]
