@@ -31,7 +31,6 @@ from streamer.review.library import Library
 from streamer.review.report import REPORT_FILE
 from streamer.review.rerun import Engines
 from streamer.review.view import comparison_view, frames_bytes
-from streamer.version import VERSION
 
 _MAX_WIDTH = 1920
 
@@ -78,9 +77,7 @@ def _add_pages(app: FastAPI) -> None:
     def page() -> Response:
         text = (files("streamer.review") / "assets" / "review.html").read_text(encoding="utf-8")
         headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache"}
-        return Response(
-            text.replace("{{ version }}", VERSION), media_type="text/html", headers=headers
-        )
+        return Response(text, media_type="text/html", headers=headers)
 
     @app.get("/assets/{name}")
     def asset(name: str) -> Response:

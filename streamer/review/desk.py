@@ -104,6 +104,11 @@ class ReviewDesk:
     Args:
         library: The sessions.
         busy: Whether a live session runs in this program; nothing is read then.
+
+    Attributes:
+        library: The sessions.
+        shelf: Their pictures.
+        reruns: Analyses them again.
     """
 
     def __init__(self, library: Library, busy: Callable[[], bool] = lambda: False) -> None:
