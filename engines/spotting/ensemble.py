@@ -1,9 +1,8 @@
 """Two spotters on the same frames: the first proposes, the second must agree.
 
 A micro-expression that the first spotter closes stands when the second has confirmed something
-that overlaps it, at `AGREEMENT` of the threshold that it ships with. Interval, apex and regions are
-those of the first. The second is heard out for as long as it needs to confirm, so that an event may
-be final that much later.
+that overlaps it. Interval, apex and regions are those of the first. The second is heard out for as
+long as it needs to confirm, so that an event may be final that much later.
 """
 
 from __future__ import annotations
@@ -15,10 +14,6 @@ from dataclasses import replace
 from engines.events import Event, EventKind, EventState
 from engines.spotting.base import MotionSample, Spotter, SpotterOutput
 from engines.spotting.gating import withdrawn
-
-AGREEMENT = 0.5
-"""Share of its threshold at which the second spotter agrees; chosen on validation identities."""
-
 
 _MEMORY_S = 5.0
 """Longest that an expression of the first spotter may have lasted when it is proposed."""
@@ -39,8 +34,6 @@ class EnsembleSpotter:
         self.name = f"{first.name}+{second.name}"
         self.version = f"{first.version}+{second.version}"
         self.reads_delta_flow = first.reads_delta_flow or second.reads_delta_flow
-        if hasattr(second, "threshold_factor"):
-            second.threshold_factor *= AGREEMENT
         networks = [each for each in (first, second) if hasattr(each, "backend")]
         if networks:  # sessions tell what runs a network, and why it is not what was asked for
             self.backend = "+".join(dict.fromkeys(each.backend for each in networks))

@@ -115,3 +115,16 @@ def test_the_same_people_are_not_fresh(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(spotters, "SyntheticSource", Known)
     assert spotters.main(["--data", "a", "--fresh", "b"]) == 2
     assert "another --seed" in capsys.readouterr().err
+
+
+def test_of_two_that_must_agree_only_what_both_find_counts():
+    # Both find the first truth; each has a false one of its own, and one further truth.
+    def pair(who: str) -> Found:
+        one = found(who, {"flow": [(2, 1)], "mean": [(1, 0)]})
+        return Found(one.clip, {**one.closed, ("mean", 0): [event(TRUE_S[0]), event(40.0)]})
+
+    rows = spotters.ensembles([pair("a")], [pair("b"), pair("c")], ["flow", "mean"])
+    first = next(row for row in rows if row["spotter"] == "flow+mean")
+    assert (first["found"], first["detections"]) == (2, 2)
+    assert first["alone"] == "flow"
+    assert first["gain"] == pytest.approx(0.5 - 2 / 3)
