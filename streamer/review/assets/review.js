@@ -32,7 +32,14 @@ const route = attempt(async () => {
     await loadList();
     return;
   }
-  if (!desk || desk.key !== key) await open(key);
+  if (!desk || desk.key !== key) {
+    try {
+      await open(key);
+    } catch (error) {
+      location.hash = "#/";
+      throw error;
+    }
+  }
   if (other && desk && desk.key === key) await compareWith({ reference: "session", session: other });
 });
 
@@ -52,7 +59,7 @@ const open = async (key) => {
   const frames = unpack(bytes);
   desk = {
     key, session, frames, cursor: 0, chosen: null, draft: null, playing: false,
-    pictures: new Map(), picture: null, comparison: null, asked: null,
+    pictures: new Map(), comparison: null, asked: null,
   };
   $("list").hidden = true;
   $("session").hidden = false;

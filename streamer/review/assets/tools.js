@@ -25,6 +25,7 @@ export const make = (tag, attributes = {}, ...children) => {
   return node;
 };
 
+/** Say something for some seconds; an action is offered for longer. */
 export const toast = (text, { error = false, action = null } = {}) => {
   const node = make("div", { class: error ? "toast error" : "toast" }, make("span", {}, text));
   if (action) node.append(make("button", { type: "button", onclick: () => { node.remove(); action.run(); } }, action.name));
@@ -32,6 +33,7 @@ export const toast = (text, { error = false, action = null } = {}) => {
   setTimeout(() => node.remove(), error ? 9000 : action ? 15000 : 2600);
 };
 
+/** Ask the server; what it refuses becomes an error with its sentence. */
 export const ask = async (path, options = {}) => {
   let response;
   try {
@@ -45,6 +47,7 @@ export const ask = async (path, options = {}) => {
 };
 export const read = async (path) => (await ask(path)).json();
 export const send = async (path, body) => (await ask(path, { method: "POST", body: JSON.stringify(body) })).json();
+/** The same function, with its errors said instead of thrown. */
 export const attempt = (work) => async (...given) => {
   try {
     return await work(...given);
@@ -55,8 +58,9 @@ export const attempt = (work) => async (...given) => {
 };
 
 export const clock = (seconds, decimals = 3) => {
-  const minutes = Math.floor(seconds / 60);
-  const rest = (seconds - 60 * minutes).toFixed(decimals).padStart(decimals ? 3 + decimals : 2, "0");
+  const rounded = Number(seconds.toFixed(decimals)); // not 0:60.000
+  const minutes = Math.floor(rounded / 60);
+  const rest = (rounded - 60 * minutes).toFixed(decimals).padStart(decimals ? 3 + decimals : 2, "0");
   const hours = Math.floor(minutes / 60);
   return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 };
