@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import engines, ensembles, realtime
 from benchmarks.conditions import CONDITIONS, activities_of, scenario_of, truths_of
@@ -32,6 +34,7 @@ from engines.events import Event, EventKind, EventState
 from engines.recognition.registry import RECOGNIZERS
 from engines.spotting.registry import SPOTTERS
 from engines.synthesis.scenario import Scenario
+from engines.training.clips import ClipEvent
 from streamer.config import GlintConfig
 
 MICRO, MACRO = EventKind.MICRO, EventKind.MACRO
@@ -291,11 +294,11 @@ def test_every_engine_and_codec_is_measured_in_real_time():
 def test_the_table_of_recognisers_has_a_dash_where_an_engine_cannot_be_measured(tmp_path):
     figures = {
         name: {
-            "micro": {
+            kind: {
                 **{key: 0.5 for key in ("uf1", "uar", "ece", "ms_per_event")},
                 **{f"{key}_interval": [0.25, 0.75] for key in ("uf1", "uar")},
-                "gives": ["emotion"],
             }
+            for kind in ("micro", engines.UNCERTAIN)
         }
         for name in ("parts", "mean")
     }
@@ -310,6 +313,15 @@ def test_the_table_of_recognisers_has_a_dash_where_an_engine_cannot_be_measured(
     assert "0.76" in parts
     assert "0.77" not in parts
     assert [cell.strip() for cell in mean.split("|")][2:4] == ["-", "-"]
+
+
+@given(st.floats(0, 20), st.floats(0, 3), st.integers(0, 99))
+def test_times_that_are_uncertain_stay_near_and_in_order(onset_s, rise_s, seed):
+    event = ClipEvent(MICRO, onset_s, onset_s + rise_s, onset_s + rise_s + 0.1, None)
+    moved = engines.uncertain(event, np.random.default_rng(seed))
+    assert 0 <= moved.onset_s < moved.apex_s
+    assert abs(moved.onset_s - event.onset_s) <= engines.OFF_S
+    assert abs(moved.apex_s - event.apex_s) <= 2 * engines.OFF_S + engines.LEAST_RISE_S
 
 
 def test_real_time_tells_how_long_an_event_waited_for_its_emotion():
