@@ -24,6 +24,7 @@ from engines.events import Event
 from engines.motion.canonical import FACE_SIZE
 from engines.motion.meter import MotionMeter
 from engines.spotting.base import MotionSample, Spotter
+from engines.spotting.flow_spotter import FlowSpotter
 from streamer.alignment.face_aligner import FaceAligner
 from streamer.config import GlintConfig
 from streamer.sources.base import FrameSource
@@ -117,12 +118,12 @@ def replay(motion: RecordedMotion, spotter: Spotter) -> tuple[tuple[Event, ...],
     """Spot on recorded motion; events in their last state, in order of their numbers.
 
     Raises:
-        UserError: The spotter reads flow fields, which are not recorded.
+        UserError: The spotter reads pictures or flow fields, which are not recorded.
     """
-    if spotter.reads_delta_flow:
+    if not isinstance(spotter, FlowSpotter):
         raise UserError(
-            f"Recorded motion holds no flow fields, which {spotter.name} reads: run it without "
-            "--replay."
+            f"Recorded motion holds no pictures and flow fields, which {spotter.name} reads: run "
+            "it without --replay."
         )
     last: dict[int, Event] = {}
     samples = list(motion)
