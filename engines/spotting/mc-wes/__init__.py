@@ -1,1 +1,0 @@
-"""MC-WES as a spotter: its network, manifest and model card."""
