@@ -76,7 +76,7 @@ class SequenceRecognizer:
             logits = self._graph.run({INPUT_NAME: seen[np.newaxis]})[OUTPUT_NAME]
             return float(log_odds(logits, answered)[0])
 
-        whole, places = odds(faces), np.arange(FACE_SIZE)
+        whole, places = odds(faces), np.arange(float(FACE_SIZE))
         masks = region_masks(region_centres(clip), places, places)
         still = [odds(faces + mask * (faces[:1] - faces)) for mask in masks]
         shares = blame(whole, np.array([odds(_without(faces, at)) for at in range(1, FRAMES)]))

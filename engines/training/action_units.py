@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -319,8 +320,8 @@ def describe(report: Mapping[str, Any]) -> str:
         whole += f", correlation of the displacements that are given with the true ones {between}"
     if "cost_ms" in report:
         whole += (
-            f". An event cost one core {report['cost_ms']:.1f} ms (median over the expressions, each "
-            f"the shortest of {_REPEATS})"
+            f". An event cost one core {report['cost_ms']:.1f} ms (median over them, each the "
+            f"shortest of {_REPEATS})"
         )
     rows = [
         [
@@ -442,7 +443,7 @@ def measured_shipped(source: ClipSource, engine: str | None) -> dict[str, Any]:
     given, costs = [], []
     for _, _, cut in _cuts(clips):
         given.append(estimate(cut) or {})
-        costs.append(min(_cost_ms(lambda cut=cut: estimate(cut)) for _ in range(_REPEATS)))
+        costs.append(min(_cost_ms(partial(estimate, cut)) for _ in range(_REPEATS)))
     found = FULL_IOD * np.array([[u.get(f"AU{unit}", 0.0) for unit in ACTION_UNITS] for u in given])
     return {
         **figures(judged, found, found > 0, ACTION_UNITS),

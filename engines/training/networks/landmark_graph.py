@@ -69,7 +69,7 @@ class SelfAttention(nn.Module):
     def forward(self, nodes: torch.Tensor) -> torch.Tensor:
         """(N, L, 24) to the same shape."""
         asked, offered, told = (
-            part.unflatten(2, (HEADS, -1)).transpose(1, 2)
+            part.reshape(-1, len(LANDMARKS), HEADS, NODE // HEADS).transpose(1, 2)
             for part in self.project(self.first(nodes)).chunk(3, dim=2)
         )
         attention = (asked @ offered.transpose(2, 3) / (NODE // HEADS) ** 0.5).softmax(dim=3)
@@ -112,7 +112,8 @@ class LandmarkGraph(nn.Module):
             (N, C) logits of the emotions and (N, A) logits of the units' presence.
         """
         patches = planes[:, :CHANNELS].flatten(2)[:, :, self.cells]
-        patches = patches.unflatten(2, (len(LANDMARKS), -1)).transpose(1, 2).flatten(2)
+        patches = patches.reshape(-1, CHANNELS, len(LANDMARKS), PATCH**2)
+        patches = patches.transpose(1, 2).flatten(2)
         nodes = self.relate(functional.relu(self.look(patches)) + self.place)
         units = functional.relu(self.first(self.embedding, self.adjacency))
         units = self.second(units, self.adjacency)
