@@ -63,7 +63,6 @@ class FacePatches:
     """Follows the patches of one stretch of aligned faces."""
 
     def __init__(self) -> None:
-        self._gray = np.empty((0, 0), np.float32)
         self._sampled = np.empty((_N * CELLS, CELLS), np.float32)
         self._moved = np.zeros((_N, 2), np.float32)
         self.reset()
