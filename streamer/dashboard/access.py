@@ -25,6 +25,11 @@ TICKET = "glint.ticket"
 MAX_BODY = 8 * 2**20
 """Longest body of a request, in bytes."""
 
+# Of Gradio's own routes the page needs these. The others serve and take files, run components and
+# change the program, and more of them come with each version.
+_GRADIO = "/gradio_api/"
+_GRADIO_USED = frozenset({"app_id", "heartbeat", "info", "queue", "run", "startup-events"})
+
 _WRONG_LOGIN_DELAY_S = 0.5  # makes guessing slow
 _SHORTEST_TOKEN = 16
 _HEADERS = {
@@ -126,6 +131,8 @@ class AccessGuard:
             )
         elif _from_another_site(headers) or _by_another_site(scope, headers):
             refusal = PlainTextResponse("Open the dashboard in a tab of its own.", status_code=403)
+        elif _unused(scope["path"]):
+            refusal = PlainTextResponse("There is nothing here.", status_code=404)
         elif "transfer-encoding" in headers:
             refusal = PlainTextResponse("State how long the request is.", status_code=411)
         elif _length(headers) > MAX_BODY:
@@ -156,6 +163,11 @@ class AccessGuard:
 
 def _same(given: bytes, secret: str) -> bool:
     return secrets.compare_digest(given, secret.encode())
+
+
+def _unused(path: str) -> bool:
+    """Return whether a path leads to a part of Gradio that the page does without."""
+    return path.startswith(_GRADIO) and path.split("/")[2] not in _GRADIO_USED
 
 
 def _length(headers: Headers) -> int:

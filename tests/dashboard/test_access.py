@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import product
 from pathlib import Path
 from urllib.parse import quote
@@ -263,25 +263,31 @@ def test_no_path_reaches_a_file(
         assert response.status_code in (200, 307, 400, 401, 403, 404, 405, 422), path
 
 
-def test_nothing_can_be_uploaded(
-    build: Callable[..., FastAPI], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+def test_what_gradio_offers_beyond_the_page_is_closed(build: Callable[..., FastAPI]) -> None:
+    app = build()
+    used = {"app_id", "heartbeat", "info", "queue", "run", "startup-events"}
+    theirs = [(m, path) for m, path in routes(app) if path.startswith("/gradio_api/")]
+    closed = sorted(route for route in theirs if route[1].split("/")[2] not in used)
+    for word in ("upload", "file/x", "component_server", "stream/x", "vibe-edit", "dev/reload"):
+        assert any(path == f"/gradio_api/{word}" for _, path in closed), word
+    for (method, path), answer in zip(closed, ask(app, *closed), strict=True):
+        assert answer.status_code == 404, (method, path)
+        assert method == "HEAD" or answer.text == "There is nothing here.", path
+
+
+def test_nothing_large_can_be_sent(build: Callable[..., FastAPI]) -> None:
     app = build()
 
-    async def upload() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    async def send() -> None:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            for size in (2, 100_000, MAX_BODY + 1):
-                files = {"files": ("face.jpg", b"x" * size)}
-                answer = await client.post("/gradio_api/upload", files=files)
-                assert answer.status_code == 413, size
+            for path in ("/", "/edits", "/gradio_api/run/predict"):
+                answer = await client.post(path, content=b"x" * (MAX_BODY + 1))
+                assert answer.status_code == 413, path
+                answer = await client.post(path, content=endless())
+                assert answer.status_code == 411, path
 
-            async def endless() -> object:
-                yield b"x"
-
-            answer = await client.post("/gradio_api/upload", content=endless())  # type: ignore[arg-type]
-            assert answer.status_code == 411
-
-    asyncio.run(upload())
-    assert not [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()]
+    asyncio.run(send())
