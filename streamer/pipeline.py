@@ -199,6 +199,13 @@ class Pipeline:
         """Return a copy of the captured picture of a frame; None when it has left the ring."""
         return self._frames.find(index) if self._info is not None else None
 
+    def face_image(self, index: int) -> Image | None:
+        """Return a copy of the aligned face of a frame; None when it has left the ring.
+
+        Faces stay several seconds, pictures some tenths of one.
+        """
+        return self._faces.find(index) if self._info is not None else None
+
     def metrics(self) -> SessionMetrics:
         """Return the figures of the session so far."""
         return self._measure(self._end_state() if self._ended.is_set() else "running")

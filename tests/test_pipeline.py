@@ -371,14 +371,18 @@ def test_the_picture_of_a_frame_can_be_fetched_while_it_is_in_the_ring():
     collector, source = Collector(), ScriptedSource(200, live=True, hold_at=150)
     pipeline = build(source, [collector])
     assert pipeline.frame_image(0) is None
+    assert pipeline.face_image(0) is None
     pipeline.start()
     deadline = time.monotonic() + 30
-    while pipeline.metrics().captured < 150 and time.monotonic() < deadline:
+    while pipeline.face_image(149) is None and time.monotonic() < deadline:
         time.sleep(0.01)
     picture = pipeline.frame_image(149)
     assert picture is not None
     assert (picture == 149).all()
     assert pipeline.frame_image(3) is None
+    face = pipeline.face_image(149)
+    assert face is not None
+    assert face.shape == (128, 128)
     pipeline.set_threshold_factor(9.0)
     assert pipeline.threshold_factor == 9.0
     assert any("by hand, at last to 9" in note for note in pipeline.metrics().notes)

@@ -22,17 +22,21 @@ _MARGIN = 0.12
 _OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
 Box = tuple[float, float, float, float]
+PictureOf = Callable[[int], Image | None]
+"""Returns the picture of a frame, or None when it is gone."""
 
 
 class ApexPictures:
-    """Takes the picture of an apex out of the capture ring when its event is confirmed.
+    """Takes the picture of an apex out of the rings when its event is confirmed.
 
-    That happens on the thread that tells the sinks, which may be late by seconds without harm.
+    That happens on the thread that tells the sinks, which may be late by seconds: what has left
+    the capture ring by then is taken from the ring of aligned faces, gray.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._picture_of: Callable[[int], Image | None] | None = None
+        self._picture_of: PictureOf = _nothing
+        self._face_of: PictureOf = _nothing
         self._pictures: dict[int, tuple[int, bytes]] = {}  # event → apex frame, JPEG
         self._wanted = True
 
@@ -48,16 +52,16 @@ class ApexPictures:
             if not wanted:
                 self._pictures.clear()
 
-    def take_from(self, picture_of: Callable[[int], Image | None]) -> None:
-        """Set where the picture of a frame comes from; it returns None for one that is gone."""
-        self._picture_of = picture_of
+    def take_from(self, picture_of: PictureOf, face_of: PictureOf) -> None:
+        """Set where the picture and the aligned face of a frame come from."""
+        self._picture_of, self._face_of = picture_of, face_of
 
     def take(self, event: Event, box: Box | None) -> None:
         """Keep the face at the apex of an event, as far as the picture is still there.
 
         Args:
             event: An event that has just changed its state.
-            box: Where the face is, (x, y, width, height) in pixels; None takes no picture.
+            box: Where the face is, (x, y, width, height) in pixels; None where it is not known.
         """
         if event.state is EventState.WITHDRAWN:
             with self._lock:
@@ -66,16 +70,16 @@ class ApexPictures:
         known = self._pictures.get(event.id)
         if (
             not self._wanted
-            or box is None
-            or self._picture_of is None
             or event.state is EventState.TENTATIVE
             or (known is not None and known[0] == event.apex_frame)
         ):
             return
-        picture = self._picture_of(event.apex_frame)
-        if picture is None:
-            return
-        jpeg = _face(picture, box)
+        picture = None if box is None else self._picture_of(event.apex_frame)
+        if picture is not None and box is not None:
+            face: Image | None = _around(picture, box)
+        else:
+            face = self._face_of(event.apex_frame)
+        jpeg = None if face is None or not face.size else _small_jpeg(face)
         with self._lock:
             if self._wanted and jpeg is not None:
                 self._pictures[event.id] = (event.apex_frame, jpeg)
@@ -97,17 +101,22 @@ class ApexPictures:
             self._pictures.clear()
 
 
-def _face(picture: Image, box: Box) -> bytes | None:
-    """Cut the square around a face, small, as JPEG; None for a face outside the picture."""
+def _nothing(index: int) -> None:
+    """Nowhere to take pictures from."""
+
+
+def _around(picture: Image, box: Box) -> Image:
+    """Return the square around a face; empty for a face outside the picture."""
     x, y, width, height = box
     half = max(width, height) * (0.5 + _MARGIN)
     rows = _within(y + height / 2, half, picture.shape[0])
     columns = _within(x + width / 2, half, picture.shape[1])
-    cut: Any = picture[rows, columns]
-    if not cut.size:
-        return None
-    scale = SIZE / max(cut.shape[:2])
-    small = cv2.resize(cut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return picture[rows, columns]
+
+
+def _small_jpeg(face: Image) -> bytes:
+    scale = SIZE / max(face.shape[:2])
+    small: Any = cv2.resize(face, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.imencode(".jpg", small, _OPTIONS)[1]).tobytes()
 
 

@@ -55,7 +55,7 @@ def create_app(
 
     app = FastAPI(title="Glint", docs_url=None, redoc_url=None, openapi_url=None)
     streams = app.state.broadcaster = PictureStreams(control, sink)
-    sink.apexes.take_from(control.frame_image)
+    sink.apexes.take_from(control.frame_image, control.face_image)
     add_routes(app, control, sink, streams)
 
     if events is not None:

@@ -51,6 +51,10 @@ class SessionControl(Protocol):
         """Return a copy of the picture of one frame; None when it is not kept any more."""
         ...
 
+    def face_image(self, index: int) -> Image | None:
+        """Return a copy of the aligned face of one frame; None when it is not kept any more."""
+        ...
+
     def set_threshold_factor(self, factor: float) -> None:
         """Set factor c from the next frame on; it outlives the session."""
         ...

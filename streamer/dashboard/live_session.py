@@ -55,6 +55,10 @@ class PipelineLike(Protocol):
         """Return a copy of one frame's picture, or None."""
         ...
 
+    def face_image(self, index: int) -> Image | None:
+        """Return a copy of one frame's aligned face, or None."""
+        ...
+
     def set_threshold_factor(self, factor: float) -> None:
         """Set factor c."""
         ...
@@ -156,6 +160,11 @@ class LiveSession:
         """Return a copy of the picture of one frame; None when it is not kept any more."""
         pipeline = self._pipeline
         return None if pipeline is None else pipeline.frame_image(index)
+
+    def face_image(self, index: int) -> Image | None:
+        """Return a copy of the aligned face of one frame; None when it is not kept any more."""
+        pipeline = self._pipeline
+        return None if pipeline is None else pipeline.face_image(index)
 
     def set_threshold_factor(self, factor: float) -> None:
         """Set factor c for this session and the next ones."""

@@ -14,6 +14,7 @@ from engines.spotting.registry import SPOTTERS
 from streamer.consent import VERSION, consent_text
 from streamer.dashboard.control import SessionControl
 from streamer.dashboard.desk import NO_RECOGNIZER, Choices, SessionDesk
+from streamer.dashboard.overlay import MAGNIFICATION
 from streamer.dashboard.views import asset
 from streamer.errors import UserError
 
@@ -43,7 +44,7 @@ def build_page(
         _filled("status")
         with gr.Row(elem_id="glint-main"):
             with gr.Column(scale=6, min_width=320):
-                _filled("picture", f", {stream_path.lstrip('/')!r}")
+                _filled("picture", f", {stream_path.lstrip('/')!r}, {MAGNIFICATION:g}")
             with gr.Column(scale=5, min_width=320):
                 with gr.Row(elem_id="glint-buttons"):
                     start = gr.Button("Start", variant="primary", elem_id="glint-start")

@@ -171,6 +171,9 @@ class FakePipeline:
         across, down = round(shift[0]), round(shift[1])
         return np.roll(astronaut(), (down, across), (0, 1))
 
+    def face_image(self, index: int) -> Image | None:
+        return None
+
     def metrics(self) -> SessionMetrics:
         running = self._thread is not None and self._thread.is_alive()
         done = self._index + 1

@@ -162,6 +162,7 @@ def test_a_visitor_without_camera_watches_the_demo_beside_its_truth(
     closed = page.locator(CLOSED).first
     closed.wait_for()
     assert closed.locator(".gl-kind").inner_text() in ("micro", "macro")
+    closed.scroll_into_view_if_needed()
     page.wait_for_function(f"""() => document.querySelector('{CLOSED} img')?.naturalWidth > 0""")
     for lane in ("Truth", "Micro"):
         page.locator(f'#glint-timeline [data-lane="{lane}"] .gt-span').first.wait_for()

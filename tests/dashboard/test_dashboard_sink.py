@@ -195,7 +195,7 @@ def test_a_viewer_of_the_last_session_is_told_the_new_one_from_its_beginning(ses
 
 def test_the_apex_is_kept_as_a_small_picture_in_memory(sink: DashboardSink) -> None:
     pictures = {scripted(0).apex_frame: astronaut()}
-    sink.apexes.take_from(pictures.get)
+    sink.apexes.take_from(pictures.get, lambda _: None)
     sink.on_frame(frame(1.2, box=(236.0, 52.0, 104.0, 136.0)))
     tentative = replace(scripted(0), state=EventState.TENTATIVE)
     sink.on_event(tentative)
@@ -214,8 +214,18 @@ def test_the_apex_is_kept_as_a_small_picture_in_memory(sink: DashboardSink) -> N
     assert not sink.apexes.has(2)
 
 
+def test_late_sinks_find_the_aligned_face_of_the_apex(sink: DashboardSink) -> None:
+    sink.apexes.take_from(
+        lambda _: None, {scripted(0).apex_frame: np.full((128, 128), 90, np.uint8)}.get
+    )
+    sink.on_frame(frame(1.2, box=(236.0, 52.0, 104.0, 136.0)))
+    sink.on_event(replace(scripted(0), state=EventState.CONFIRMED))
+    sink.on_event(replace(scripted(1), state=EventState.CONFIRMED))
+    assert [sink.apexes.has(number) for number in (1, 2)] == [True, False]
+
+
 def test_pictures_of_apexes_are_bounded_and_end_with_the_session(sink: DashboardSink) -> None:
-    sink.apexes.take_from(lambda _: astronaut())
+    sink.apexes.take_from(lambda _: astronaut(), lambda _: None)
     for number in range(MAX_PICTURES + 5):
         sink.apexes.take(scripted(number), (236.0, 52.0, 104.0, 136.0))
     kept = [number for number in range(1, MAX_PICTURES + 6) if sink.apexes.has(number)]

@@ -37,7 +37,7 @@ def stored(sink: DashboardSink, tmp_path: Path) -> LiveSession:
     live.start()
     live.stop()
     sink.on_frame(frame(2.0, box=(236.0, 52.0, 104.0, 136.0)))
-    sink.apexes.take_from(lambda _: astronaut())
+    sink.apexes.take_from(lambda _: astronaut(), lambda _: None)
     sink.on_event(scripted(0))
     return live
 
@@ -45,7 +45,7 @@ def stored(sink: DashboardSink, tmp_path: Path) -> LiveSession:
 @pytest.fixture
 def tell(stored: LiveSession, sink: DashboardSink) -> Callable[[Story], None]:
     app = create_app(stored, sink)
-    sink.apexes.take_from(lambda _: astronaut())
+    sink.apexes.take_from(lambda _: astronaut(), lambda _: None)
 
     def run(story: Story) -> None:
         async def ask() -> None:

@@ -232,12 +232,14 @@ globalThis.GlintLive = (() => {
     b: hide,
     " ": () => drawing && (drawing.view().following ? drawing.pause() : drawing.follow()),
   };
+  const TYPING = "input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable], [role=listbox], dialog";
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest?.("input, textarea, select, [contenteditable], [role=listbox], dialog");
+    const typing = event.target.closest?.(TYPING);
     const arrow = event.key === "ArrowUp" || event.key === "ArrowDown";
     if (typing || event.ctrlKey || event.metaKey || event.altKey || (event.repeat && !arrow)) return;
-    // Elsewhere arrows scroll, and Space presses the button that has the focus.
-    if ((arrow || event.key === " ") && !(event.target === document.body || event.target.closest("#glint-detections"))) return;
+    // Elsewhere arrows scroll or move a slider, and Space presses what has the focus.
+    const free = event.target === document.body;
+    if ((event.key === " " && !free) || (arrow && !free && !event.target.closest("#glint-detections"))) return;
     const number = Number.parseInt(event.key, 10);
     const label = number >= 1 ? labels()[number - 1] : undefined;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -265,6 +267,7 @@ globalThis.GlintLive = (() => {
       el("header", { class: "gl-status" }, el("h1", {}, "Glint"), pills, source, caution),
       banners,
     );
+    const dismissed = new Set(); // warnings that this viewer has read
     let shown = "";
     panel(() => {
       const lost = connected === false;
@@ -278,9 +281,8 @@ globalThis.GlintLive = (() => {
       }
       if (figures?.recording) made.push(el("span", { class: "gl-pill gl-rec" }, "Recording pictures"));
       if (figures?.hidden) made.push(el("span", { class: "gl-pill gl-warn", id: "glint-hidden" }, "Picture hidden (B)"));
-      const notes = figures?.banners ?? [];
+      const notes = (figures?.banners ?? []).filter((note) => note.tone === "bad" || !dismissed.has(note.text));
       const now = JSON.stringify([state, storage, figures?.recording, figures?.hidden, notes, about?.source]);
-      document.querySelector(".gradio-container")?.setAttribute("data-running", String(Boolean(figures?.running)));
       gate("glint-start", figures?.running);
       gate("glint-stop", !figures?.running);
       gate("glint-demo", figures?.running && storage.stored);
@@ -289,7 +291,11 @@ globalThis.GlintLive = (() => {
       pills.replaceChildren(...made);
       source.textContent = about?.source ?? "No session yet.";
       banners.replaceChildren(...notes.map((note) =>
-        el("p", { class: `gl-banner gl-${note.tone}`, role: note.tone === "bad" ? "alert" : null }, note.text)));
+        el("p", { class: `gl-banner gl-${note.tone}`, role: note.tone === "bad" ? "alert" : null }, el("span", {}, note.text),
+          note.tone === "bad" ? null : el("button", { title: "Read", "aria-label": "Dismiss", click: (event) => {
+            dismissed.add(note.text);
+            event.currentTarget.closest("p").remove();
+          } }, "×"))));
     });
     warnOnce();
   };
@@ -315,7 +321,7 @@ globalThis.GlintLive = (() => {
 
   // -- the picture ------------------------------------------------------------------------
 
-  const picture = (element, path) => {
+  const picture = (element, path, magnification) => {
     const image = el("img", { alt: "Live picture", width: 640, height: 480 });
     const chosenLayers = new Set(remembered("glint-overlay", "box,landmarks,arrows").split(",").filter(Boolean));
     const show = () => {
@@ -342,7 +348,7 @@ globalThis.GlintLive = (() => {
     panel(() => {
       blank.textContent = figures?.hidden ? "Show picture (B)" : "Hide picture (B)";
       blank.setAttribute("aria-pressed", String(Boolean(figures?.hidden)));
-      note.textContent = chosenLayers.has("arrows") ? "Arrows: motion, 12 times enlarged" : chosenLayers.has("heat") ? "Heat: how far each region has moved" : "";
+      note.textContent = chosenLayers.has("arrows") ? `Arrows: motion, ${magnification} times enlarged` : chosenLayers.has("heat") ? "Heat: how far each region has moved" : "";
     });
   };
 
@@ -354,10 +360,12 @@ globalThis.GlintLive = (() => {
     name.addEventListener("change", () => remember("glint-who", name.value));
     const set = el("button", { id: "glint-mark", click: mark }, "Mark (M)");
     const out = el("a", { id: "glint-export", class: "gl-button", href: "export.zip", download: "" }, "Export");
-    element.replaceChildren(el("div", { class: "gl-marks" }, set, text, name, out));
+    const review = el("a", { id: "glint-review", class: "gl-button", href: "review/", target: "_blank", title: "Look through the sessions of this page when they have ended" }, "Review");
+    element.replaceChildren(el("div", { class: "gl-marks" }, set, text, name, out, review));
     panel(() => {
       set.disabled = !figures?.running;
       const stored = Boolean(figures?.storage.stored);
+      review.hidden = !stored;
       out.setAttribute("aria-disabled", String(!stored));
       if (stored) out.setAttribute("href", "export.zip");
       else out.removeAttribute("href");
