@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
 from engines.events import Explanation
 from streamer.explanation import explanation_overlay
+from streamer.review import report
+from tests.sinks.session_records import EVENT
 
 
 @pytest.mark.parametrize("shape", [(128, 128), (128, 128, 3), (256, 256, 3)])
@@ -22,7 +27,28 @@ def test_heat_lies_on_the_named_region(shape) -> None:
     assert (face == 100).all()
 
 
+def test_a_margin_around_the_face_is_counted_in() -> None:
+    picture = explanation_overlay(
+        np.full((192, 192), 100, np.uint8), Explanation({"chin": 1.0}), margin=24
+    )
+    changed = np.abs(picture.astype(int) - 100).sum(axis=2)
+    row, column = np.unravel_index(changed.argmax(), changed.shape)
+    scale = 192 / 176
+    assert (column, row) == pytest.approx((scale * (63.6 + 24), scale * (113.7 + 24)), abs=2)
+
+
 def test_nothing_named_leaves_the_face_alone() -> None:
     face = np.arange(128 * 128, dtype=np.uint32).astype(np.uint8).reshape(128, 128)
     picture = explanation_overlay(face, Explanation({}))
     np.testing.assert_array_equal(picture, np.repeat(face[..., None], 3, axis=2))
+
+
+def test_the_report_shows_the_heat_beside_the_apex() -> None:
+    face = cv2.imencode(".jpg", np.full((192, 192, 3), 120, np.uint8))[1].tobytes()
+    event = replace(EVENT, explanation=Explanation({"chin": 1.0}))
+    ((name, time, uri),) = report._heat(event, face)
+    assert (name, time) == ("apex, with what carried the answer", "1.100")
+    assert uri is not None
+    assert uri.startswith("data:image/jpeg;base64,")
+    assert report._heat(replace(event, explanation=None), face) == []
+    assert report._heat(event, None) == []

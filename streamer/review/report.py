@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
@@ -19,6 +20,7 @@ from engines.evaluation.spotting import Interval, Tally, interval_of_event
 from engines.events import Event, EventKind
 from streamer.dashboard.timeline import colour_of
 from streamer.errors import SessionError
+from streamer.explanation import explanation_overlay
 from streamer.review.annotations import ReviewedEvent
 from streamer.review.comparison import Comparison, Pairing, compare
 from streamer.review.session_reader import Frames, Session, detected_kinds, read_frames
@@ -292,8 +294,21 @@ def _cards(
                     ("onset", event.onset_s, event.onset_frame),
                     ("apex", event.apex_s, event.apex_frame),
                 )
-            ],
+            ]
+            + _heat(event, cut.get(event.apex_frame)),
         }
+
+
+def _heat(event: Event, face: bytes | None) -> list[tuple[str, str, str | None]]:
+    """The face at the apex with what carried the answer, where that is known."""
+    if face is None or event.explanation is None:
+        return []
+    from streamer.alignment.face_mesh import CROP_MARGIN  # noqa: PLC0415 - MediaPipe takes seconds
+
+    picture = np.asarray(cv2.imdecode(np.frombuffer(face, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    heated = explanation_overlay(picture, event.explanation, margin=CROP_MARGIN)
+    encoded = cv2.imencode(".jpg", heated)[1].tobytes()
+    return [("apex, with what carried the answer", f"{event.apex_s:.3f}", _data_uri(encoded))]
 
 
 def _faces(session: Path, recording: Path | None, events: Sequence[Event]) -> Mapping[int, bytes]:
