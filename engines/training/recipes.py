@@ -25,6 +25,10 @@ MOL: 68 landmarks detected per frame    those of Face Mesh at rest, moved along 
 MOL: random crops                       none, eye corners are aligned; mirrored, light varied
 MOL: AdamW 1e-4, 1000 steps of 32,      AdamW fading from 1e-3, 24 epochs in steps of 8,
 best epoch on the test subject          best epoch on validation identities
+MER-GCN, AU-GACN: 3-D convolutions      over the displacement of the skin from the first face, which
+over the frames                         the graph computes itself (Lucas-Kanade, no weights)
+MER-GCN, AU-GACN: no code, no recipe    AdamW fading from 2e-3, 16 epochs in steps of 16; the units
+                                        that were coded are taught beside the emotion
 ======================================  =====================================================
 
 The weights of MOL's loss are the published ones: cross-entropy, 10 times the flow's squared error,
