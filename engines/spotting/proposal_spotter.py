@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +213,19 @@ def confirmed(closed: Event) -> Event:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the networks make of one frame.
+
+    Attributes:
+        goes_on: Whether what is measured goes on after it.
+        proposed: The end of each window that it completes, and what is proposed for that window.
+    """
+
+    goes_on: bool
+    proposed: tuple[tuple[float, Proposals], ...]
+
+
 def _told_after_s(config: MergeConfig) -> float:
     """How long after its end an event is decided at the latest."""
     return config.settle_s + config.reach_s + config.hold_s + 2 * STEP_S
@@ -273,18 +286,44 @@ class ProposalSpotter:
         self._score = 0.0
         self._last_s = -math.inf
 
-    def push(self, sample: MotionSample) -> SpotterOutput:
-        """Take the next frame; see `Spotter.push`."""
+    @property
+    def threshold(self) -> float:
+        """Least log-odds of an event; larger spots less."""
+        return math.log(self.config.threshold / (1 - self.config.threshold))
+
+    @threshold.setter
+    def threshold(self, log_odds: float) -> None:
+        probability = 1 / (1 + math.exp(-log_odds))
+        self.config = self.config.model_copy(update={"threshold": probability})
+        self._merge.config = self.config
+
+    def score(self, sample: MotionSample) -> Seen:
+        """What the networks make of the next frame."""
+        proposed = []
+        for step in self._features.push(sample):
+            self._window.push(step)
+            found = self._network.propose(self._window.values, step.time_s)
+            proposed.append((step.time_s, found))
+        return Seen(self._features.going_on, tuple(proposed))
+
+    def judge(self, sample: MotionSample, seen: Seen) -> SpotterOutput:
+        """What becomes of that; `seen` may be another spotter's of the same network."""
         changes: list[Event] = []
-        steps = self._features.push(sample)
-        if not self._features.going_on:
+        if not seen.goes_on:
             changes += self._close(self._merge.finish(), sample.time_s)
             self._score = 0.0
         self._events.push(sample)
         self._last_s = sample.time_s
-        for step in steps:
-            changes += self._step(step, sample.time_s)
+        for time_s, proposals in seen.proposed:
+            self._score = float(self._recent(proposals, time_s).score.max(initial=0.0))
+            new, decided = self._merge.push(time_s, proposals)
+            changes += map(self._events.tentative, new)
+            changes += self._close(decided, sample.time_s)
         return SpotterOutput(self._score, self.config.threshold, tuple(changes))
+
+    def push(self, sample: MotionSample) -> SpotterOutput:
+        """Take the next frame; see `Spotter.push`."""
+        return self.judge(sample, self.score(sample))
 
     def finish(self) -> tuple[Event, ...]:
         """End of stream: what was proposed stands."""
@@ -294,15 +333,11 @@ class ProposalSpotter:
         """Close the networks."""
         self._network.close()
 
-    def _step(self, step: Step, now: float) -> list[Event]:
-        self._window.push(step)
-        proposals = self._network.propose(self._window.values, step.time_s)
-        latest_s = step.time_s - self.config.settle_s
-        recent = proposals.offset_s >= latest_s - self.config.reach_s
-        recent &= proposals.offset_s <= latest_s
-        self._score = float(proposals.score[recent].max(initial=0.0))
-        new, decided = self._merge.push(step.time_s, proposals)
-        return [*map(self._events.tentative, new), *self._close(decided, now)]
+    def _recent(self, proposals: Proposals, now: float) -> Proposals:
+        """Those that a decision may be made on now."""
+        latest_s = now - self.config.settle_s
+        ended = proposals.offset_s <= latest_s
+        return proposals.only(ended & (proposals.offset_s >= latest_s - self.config.reach_s))
 
     def _close(self, decided: Sequence[Candidate], now: float) -> list[Event]:
         return [event for each in decided for event in self._events.decided(each, now)]

@@ -13,14 +13,23 @@ from engines.spotting.flow_spotter import FlowSpotter
 if TYPE_CHECKING:
     from engines.spotting.proposal_spotter import OfflineProposalSpotter
 
-LEARNED_SPOTTERS = ("mean", "sfamnet", "mc-wes")
+_ENGINES = Path(__file__).parent
+
+_MADE_HERE = tuple(
+    name for name in ("lssnet-i3d", "lgsnet-i3d") if (_ENGINES / name / f"{name}.onnx").exists()
+)
+
+OFFLINE_SPOTTERS = ("lssnet", "lgsnet", *_MADE_HERE)
+"""Spotters that can also decide on a recording when it is over (`python -m streamer.offline`).
+
+Those on I3D are there only where somebody has trained them.
+"""
+
+LEARNED_SPOTTERS = ("mean", "sfamnet", "mc-wes", *OFFLINE_SPOTTERS)
 """Spotters with a network, whose files lie in folders of these names."""
 
 SPOTTERS = ("flow", "ltp-ml", *LEARNED_SPOTTERS)
 """All of them; `flow` is the training-free one."""
-
-OFFLINE_SPOTTERS = ("lssnet", "lgsnet")
-"""Spotters that can also decide on a recording when it is over (`python -m streamer.offline`)."""
 
 
 def create_spotter(
@@ -52,10 +61,14 @@ def create_spotter(
         from engines.spotting.mc_wes_spotter import McWesSpotter  # noqa: PLC0415
 
         return McWesSpotter(fps, backend)
+    if name in OFFLINE_SPOTTERS:
+        from engines.spotting.proposal_spotter import ProposalSpotter  # noqa: PLC0415
+
+        return ProposalSpotter(_ENGINES / name, fps, backend)
     if name in LEARNED_SPOTTERS:
         from engines.spotting.network_spotter import NetworkSpotter  # noqa: PLC0415
 
-        return NetworkSpotter(Path(__file__).parent / name, fps, backend)
+        return NetworkSpotter(_ENGINES / name, fps, backend)
     raise EngineError(
         f"There is no spotting engine named {name!r}; choose one of: {', '.join(SPOTTERS)}."
     )
@@ -78,4 +91,4 @@ def create_offline_spotter(name: str, backend: str = "auto") -> OfflineProposalS
         )
     from engines.spotting.proposal_spotter import OfflineProposalSpotter  # noqa: PLC0415
 
-    return OfflineProposalSpotter(Path(__file__).parent / name, backend)
+    return OfflineProposalSpotter(_ENGINES / name, backend)

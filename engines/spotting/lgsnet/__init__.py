@@ -1,0 +1,1 @@
+"""LGSNet: its network, manifest and model card."""

@@ -1,0 +1,1 @@
+"""LSSNet: its network, manifest and model card."""
