@@ -69,7 +69,8 @@ class NetworkRecognizer:
             The emotion and calibrated probabilities. A clip without any motion gives the network's
             answer to nothing; such an event never reaches recognition.
         """
-        logits = self._logits(self._planes(clip)).mean(axis=0, keepdims=True)
+        self._seen = clip, event_planes(clip)
+        logits = self._logits(self._seen[1]).mean(axis=0, keepdims=True)
         shares = probabilities(logits, self._temperature)[0]
         return name_emotion(self.classes, shares, self._unsure_below)
 
@@ -99,7 +100,7 @@ class NetworkRecognizer:
         return logits[:, : len(self.classes)].astype(np.float64)
 
     def _planes(self, clip: EventClip) -> npt.NDArray[np.float32]:
-        """What the network sees of a clip; kept for whoever wants an answer explained."""
+        """What the network sees of a clip; of the last one that it answered, not measured again."""
         if self._seen is None or self._seen[0] is not clip:
             self._seen = clip, event_planes(clip)
         return self._seen[1]

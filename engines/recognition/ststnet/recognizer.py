@@ -77,7 +77,8 @@ class FlowPictureRecognizer:
 
     def outputs(self, clip: EventClip) -> dict[str, npt.NDArray[np.float32]]:
         """Everything that the network gives of an event: name to (1, …) float32."""
-        return self._graph.run({INPUT_NAME: self._planes(clip)})
+        self._seen = clip, event_planes(clip, self._flow)
+        return self._graph.run({INPUT_NAME: self._seen[1]})
 
     def explain(self, clip: EventClip, answer: Recognition) -> Explanation:
         """Tell which regions carried an answer; see `engines.recognition.base.Explains`."""
@@ -93,7 +94,7 @@ class FlowPictureRecognizer:
         return self._graph.run({INPUT_NAME: planes})[OUTPUT_NAME]
 
     def _planes(self, clip: EventClip) -> npt.NDArray[np.float32]:
-        """What the network sees of a clip; kept, as the flow is most of what an event costs."""
+        """What the network sees of a clip; of the last one that it answered, not measured again."""
         if self._seen is None or self._seen[0] is not clip:
             self._seen = clip, event_planes(clip, self._flow)
         return self._seen[1]
