@@ -50,7 +50,7 @@ def check_bind(host: str, auth: Credentials | None) -> None:
         if len(auth) < _SHORTEST_TOKEN:
             raise ConfigError(
                 f"The dashboard's token can be guessed; give one of {_SHORTEST_TOKEN} characters "
-                "or more, such as `openssl rand -hex 16` prints."
+                'or more, as `python -c "import secrets; print(secrets.token_hex())"` prints.'
             )
     elif auth is not None and not all(auth):
         raise ConfigError("The dashboard's login needs a user and a password; give both.")
