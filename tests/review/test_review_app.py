@@ -407,7 +407,7 @@ def test_other_sites_can_neither_read_nor_annotate(client, archive):
     assert compare(client, key, **large).status_code == 413
 
 
-def ended(client, seconds=90):
+def ended(client, seconds=240):
     until = time.monotonic() + seconds
     while (job := client.get("/api/job").json()["job"])["state"] == "running":
         assert time.monotonic() < until, job

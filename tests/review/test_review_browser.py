@@ -18,7 +18,7 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 ZOOMED = """() => {
     const [onset, offset] = ["onset", "offset"].map((name) =>
         document.querySelector(`.handle.${name}`).getBoundingClientRect().left);
