@@ -102,7 +102,7 @@ def _measured(
             bar.update()
 
 
-def write_table(events: Sequence[Event], recording: str, spotter: str, path: Path) -> None:
+def write_table(events: Sequence[Event], recording: str, path: Path) -> None:
     """Write one event a line.
 
     Raises:
@@ -115,7 +115,7 @@ def write_table(events: Sequence[Event], recording: str, spotter: str, path: Pat
             for event in events:
                 assert event.kind is not None
                 writer.writerow(
-                    (recording, spotter, event.kind.value, event.onset_s, event.apex_s,
+                    (recording, event.spotter, event.kind.value, event.onset_s, event.apex_s,
                      event.offset_s, event.onset_frame, event.apex_frame, event.offset_frame,
                      event.score, event.decided_s)
                 )  # fmt: skip
@@ -145,7 +145,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     try:
         events = spot_recording(options.source, options.spotter, fps=options.fps)
-        write_table(events, Path(options.source).stem, options.spotter, options.out)
+        write_table(events, Path(options.source).stem, options.out)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -68,6 +68,7 @@ def test_a_recording_becomes_a_table_that_evaluation_reads(
     assert spotter.flows > 5
     assert spotter.closed
     assert "all of the recording in view" in capsys.readouterr().out
+    assert "lgsnet-offline 1" in out.read_text("utf-8")
     ((_, found),) = read_listing(out, "pred", FrameNumbers()).found
     assert (found.onset_s, found.offset_s, found.kind) == (0.2, 0.5, EventKind.MICRO)
 
