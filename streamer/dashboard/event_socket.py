@@ -81,10 +81,8 @@ class EventSocket:
     async def serve(self, socket: WebSocket) -> None:
         """Send events to one client until it leaves."""
         listener = _Listener(asyncio.get_running_loop())
-        with self._lock:
-            self._listeners.add(
-                listener
-            )  # before it is told that it is connected: no event is lost
+        with self._lock:  # before it is told that it is connected: no event is lost
+            self._listeners.add(listener)
         await socket.accept()
         leaving = asyncio.create_task(_wait_for_end(socket))
         sending = asyncio.create_task(_send(socket, listener))
