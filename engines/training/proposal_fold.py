@@ -131,7 +131,8 @@ def run_proposals(
 def _export(task: Task, fitted: FittedProposals, clip: FeatureClip) -> Path:
     """Write the network, in half precision."""
     model = engine_folder(task.folder, "spotting", task.engine) / f"{task.engine}.onnx"
-    golden = np.stack([window_of(clip.values, 0, stop, STEPS) for stop in (STEPS // 2, STEPS)])
+    last = min(STEPS, len(clip.times))
+    golden = np.stack([window_of(clip.values, 0, stop, STEPS) for stop in (1 + last // 2, last)])
     write_graph(Proposals(fitted.network), {INPUT_NAME: golden}, (OUTPUT_NAME,), model)
     store_half(model)
     return model
