@@ -54,6 +54,7 @@ RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType(
         "sfamnet": _network("sfamnet"),
         "mol": _sequence("mol"),
         "mer-gcn": _sequence("mer-gcn"),
+        "au-gacn": _sequence("au-gacn"),
         "au-landmark": _landmark,
     }
 )
