@@ -21,6 +21,7 @@ from engines.training.clip_features import FeatureCache
 from engines.training.networks.i3d import I3dStream, Inception, Pool, Unit
 from engines.training.networks.light import FEATURES, Factored, light
 from engines.training.networks.two_stream import Foretelling
+from engines.training.onnx_export import write_graph
 from engines.training.streaming import measure
 from engines.training.ticks import TickCache, tick_clip
 from tests.training.face_clips import FewPeople, clip
@@ -91,6 +92,15 @@ def test_an_inception_block_joins_its_branches_and_learns() -> None:
 def test_i3d_gives_features_of_canonical_faces_in_gray() -> None:
     with torch.no_grad():
         assert I3dStream(3).eval()(torch.rand(1, 8, 1, 128, 128)).shape == (1, 1024)
+
+
+def test_what_i3d_does_to_its_borders_is_exported(tmp_path: Path) -> None:
+    """Resizing, padding and pooling as in torch; the blocks behind them are of the same make."""
+    stream = I3dStream(2)
+    stream.body = stream.body[:2]
+    seen = np.random.default_rng(0).random((2, 8, 2, 16, 16), np.float32)
+    write_graph(stream, {"flow": seen}, ("features",), tmp_path / "i3d.onnx")
+    assert (tmp_path / "i3d.onnx").exists()
 
 
 # -- ticks and features ----------------------------------------------------------------------
