@@ -30,6 +30,8 @@ class _Listener:
 
     def put(self, line: str) -> None:
         """Queue a line; a client that lets the queue run full is sent away, not waited for."""
+        if self.end.done():
+            return  # what is sent until the goodbye must have no gap
         try:
             self.lines.put_nowait(line)
         except asyncio.QueueFull:
