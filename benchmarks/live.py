@@ -487,7 +487,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--seconds", type=float, default=60.0, metavar="S", help="length of the live run (60)")
     add("--fps", type=float, default=200.0, help="rate of the live run (200)")
-    add("--size", type=_size, default=(640, 480), metavar="WxH", help="picture size (640x480)")
+    add(
+        "--size",
+        type=picture_size,
+        default=(640, 480),
+        metavar="WxH",
+        help="picture size (640x480)",
+    )
     add("--parts", type=_parts, default=PARTS, help=f"of: {','.join(PARTS)} (default: all)")
     add(
         "--ladder",
@@ -506,7 +512,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _size(text: str) -> tuple[int, int]:
+def picture_size(text: str) -> tuple[int, int]:
+    """Width and height from `640x480`."""
     width, height = text.lower().split("x")
     return int(width), int(height)
 

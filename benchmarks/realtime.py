@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.headless import Collector, run_to_end
-from benchmarks.live import film
+from benchmarks.live import film, picture_size
 from benchmarks.memory_source import MemorySource
 from benchmarks.results import number, save, table
 from engines.events import EventState
@@ -146,15 +146,16 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--seconds", type=float, default=20.0, metavar="S", help="length of each session (20)")
     add("--fps", type=float, default=200.0, help="rate (200)")
-    add("--size", type=_size, default=(640, 480), metavar="WxH", help="picture size (640x480)")
+    add(
+        "--size",
+        type=picture_size,
+        default=(640, 480),
+        metavar="WxH",
+        help="picture size (640x480)",
+    )
     add("--parts", type=_parts, default=PARTS, help=f"of: {','.join(PARTS)} (default: all)")
     add("--json", type=Path, help="result file (default: one with the date in benchmarks/results)")
     return parser
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, height = text.lower().split("x")
-    return int(width), int(height)
 
 
 def _parts(text: str) -> tuple[str, ...]:

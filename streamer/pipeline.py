@@ -504,6 +504,7 @@ class Pipeline:
         assert self._info is not None
         assert self._recognition is not None
         limit = self._config.pipeline.recognition_budget_s if self._info.live else 60.0
+        until = time.monotonic() + limit  # for the answer and what carried it together
         try:
             result = recognition.result(timeout=limit)
         except (FutureTimeoutError, CancelledError):
@@ -520,7 +521,7 @@ class Pipeline:
             action_units=result.action_units,
         )
         try:
-            explanation = recognition.explanation.result(timeout=limit)
+            explanation = recognition.explanation.result(max(until - time.monotonic(), 0.0))
         except (FutureTimeoutError, CancelledError):
             return replace(event, quality=(*event.quality, "explanation_late"))
         except Exception as error:
