@@ -257,7 +257,27 @@ def test_a_session_is_set_beside_truth_and_an_annotators_file(page, archive, tmp
     page.keyboard.press("n")
     page.wait_for_function(FALSE_ALARMS, arg=str(len(events) - 2))
     page.click("#drop")
+    page.locator("#timeline [data-lane=Reference]").wait_for(state="detached")
+
+
+def test_a_question_overtakes_one_that_is_not_answered_yet(page, archive):
+    open_session(page)
+    with page.expect_response("**/comparison"):
+        page.select_option("#reference", "truth")
+    page.locator("#timeline [data-lane=Reference]").wait_for()
+    waiting = []
+    page.route("**/comparison", lambda route: waiting.append(route))  # noqa: PLW0108 - Playwright asks for its signature
+    page.locator("#events tbody tr").last.click()
+    page.locator("#title").click()
+    page.keyboard.press("n")  # asks again
+    page.wait_for_timeout(200)
+    page.click("#drop")
+    assert len(waiting) == 1
+    with page.expect_response("**/comparison"):
+        waiting[0].continue_()
+    page.wait_for_timeout(200)
     assert page.locator("#timeline [data-lane=Reference]").count() == 0
+    assert page.locator("#drop").is_hidden()
 
 
 def test_a_recording_is_analysed_again_and_compared(page, archive):

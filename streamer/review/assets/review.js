@@ -683,8 +683,9 @@ const showAsked = () => {
 
 const compareWith = async (asked) => {
   const here = desk;
+  const turn = here.turn = (here.turn || 0) + 1;
   const comparison = asked && await send(`api/sessions/${here.key}/comparison`, asked);
-  if (desk !== here) return;
+  if (desk !== here || here.turn !== turn) return; // left, or overtaken by another question
   here.asked = asked;
   here.comparison = comparison;
   pairUp(comparison);
