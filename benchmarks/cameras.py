@@ -26,12 +26,13 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
+from benchmarks.arguments import exit_with, floats, live_parser, some_of
 from benchmarks.emulated_cameras import EmulatedBasler, FakeGigE
 from benchmarks.headless import run_to_end
 from benchmarks.live import film
 from benchmarks.results import number, save, table
 from streamer.config import GlintConfig
-from streamer.errors import SourceError, UserError
+from streamer.errors import SourceError
 from streamer.frame import Image
 from streamer.sinks.session_folder import SessionFolderSink
 from streamer.sources.aravis import AravisSource
@@ -228,37 +229,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cameras",
-        description=(__doc__ or "").split("\n", maxsplit=1)[0],
-    )
+    parser = live_parser("python -m benchmarks.cameras", __doc__)
     add = parser.add_argument
-    add("--sources", type=_sources, default=SOURCES, help=f"of: {','.join(SOURCES)} (default: all)")
-    add("--rates", type=_floats, default=RATES, metavar="HZ,…", help="rates (100,200,400)")
+    add(
+        "--sources",
+        type=some_of(SOURCES),
+        default=SOURCES,
+        help=f"of: {','.join(SOURCES)} (default: all)",
+    )
+    add("--rates", type=floats, default=RATES, metavar="HZ,…", help="rates (100,200,400)")
     add("--seconds", type=float, default=10.0, metavar="S", help="length of each run (10)")
-    add("--size", type=_size, default=(640, 480), metavar="WxH", help="picture size (640x480)")
-    add("--json", type=Path, help="result file (default: one with the date in benchmarks/results)")
     return parser
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, height = text.lower().split("x")
-    return int(width), int(height)
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
-
-
-def _sources(text: str) -> tuple[str, ...]:
-    parts = tuple(text.split(","))
-    if not set(parts) <= set(SOURCES):
-        raise argparse.ArgumentTypeError(f"choose of {', '.join(SOURCES)}")
-    return parts
-
-
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    exit_with(main)

@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
+from benchmarks.arguments import exit_with, floats, live_parser, some_of
 from benchmarks.headless import Ended, run_to_end
 from benchmarks.memory_source import MemorySource
 from benchmarks.results import number, save, table
@@ -36,7 +37,6 @@ from engines.synthesis import FaceAnimator, Portrait, Scenario, ScenarioConfig
 from streamer.alignment.face_aligner import FaceAligner
 from streamer.alignment.face_mesh import FaceMeshThread, draw_crop
 from streamer.config import GlintConfig
-from streamer.errors import UserError
 from streamer.frame import Frame, Image
 from streamer.sinks.session_folder import SessionFolderSink
 from streamer.sources.base import FrameSource, SourceOptions
@@ -481,23 +481,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.live", description=(__doc__ or "").split("\n", maxsplit=1)[0]
-    )
+    parser = live_parser("python -m benchmarks.live", __doc__)
     add = parser.add_argument
     add("--seconds", type=float, default=60.0, metavar="S", help="length of the live run (60)")
     add("--fps", type=float, default=200.0, help="rate of the live run (200)")
-    add(
-        "--size",
-        type=picture_size,
-        default=(640, 480),
-        metavar="WxH",
-        help="picture size (640x480)",
-    )
-    add("--parts", type=_parts, default=PARTS, help=f"of: {','.join(PARTS)} (default: all)")
+    add("--parts", type=some_of(PARTS), default=PARTS, help=f"of: {','.join(PARTS)} (default: all)")
     add(
         "--ladder",
-        type=_floats,
+        type=floats,
         default=[200.0, 300.0, 400.0, 500.0, 600.0, 800.0, 1000.0],
         help="rates to try, up to the first that loses frames",
     )
@@ -508,29 +499,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="length of each rate's run and of the offline clip (10)",
     )
-    add("--json", type=Path, help="result file (default: one with the date in benchmarks/results)")
     return parser
 
 
-def picture_size(text: str) -> tuple[int, int]:
-    """Width and height from `640x480`."""
-    width, height = text.lower().split("x")
-    return int(width), int(height)
-
-
-def _floats(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    parts = tuple(text.split(","))
-    if not set(parts) <= set(PARTS):
-        raise argparse.ArgumentTypeError(f"choose of {', '.join(PARTS)}")
-    return parts
-
-
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    exit_with(main)

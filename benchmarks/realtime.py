@@ -18,15 +18,15 @@ from typing import Any, get_args
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.arguments import exit_with, live_parser, some_of
 from benchmarks.headless import Collector, run_to_end
-from benchmarks.live import film, picture_size
+from benchmarks.live import film
 from benchmarks.memory_source import MemorySource
 from benchmarks.results import number, save, table
 from engines.events import EventState
 from engines.recognition.registry import RECOGNIZERS
 from engines.spotting.registry import SPOTTERS
 from streamer.config import GlintConfig
-from streamer.errors import UserError
 from streamer.frame import Image
 from streamer.recording.layout import CodecName
 from streamer.sinks.session_folder import SessionFolderSink
@@ -140,33 +140,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.realtime", description=(__doc__ or "").split("\n", maxsplit=1)[0]
-    )
+    parser = live_parser("python -m benchmarks.realtime", __doc__)
     add = parser.add_argument
     add("--seconds", type=float, default=20.0, metavar="S", help="length of each session (20)")
     add("--fps", type=float, default=200.0, help="rate (200)")
-    add(
-        "--size",
-        type=picture_size,
-        default=(640, 480),
-        metavar="WxH",
-        help="picture size (640x480)",
-    )
-    add("--parts", type=_parts, default=PARTS, help=f"of: {','.join(PARTS)} (default: all)")
-    add("--json", type=Path, help="result file (default: one with the date in benchmarks/results)")
+    add("--parts", type=some_of(PARTS), default=PARTS, help=f"of: {','.join(PARTS)} (default: all)")
     return parser
 
 
-def _parts(text: str) -> tuple[str, ...]:
-    parts = tuple(text.split(","))
-    if not set(parts) <= set(PARTS):
-        raise argparse.ArgumentTypeError(f"choose of {', '.join(PARTS)}")
-    return parts
-
-
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    exit_with(main)
