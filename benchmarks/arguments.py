@@ -62,5 +62,6 @@ def exit_with(main: Callable[[], int]) -> None:
 
 
 def picture_size(text: str) -> tuple[int, int]:
+    """Width and height from `640x480`."""
     width, height = text.lower().split("x")
     return int(width), int(height)
