@@ -6,25 +6,29 @@
 FOLDER is the synthetic set that the learned spotters were trained on: thresholds for equal false
 alarms are chosen on its validation identities, and only its test identities are judged. OTHER is a
 synthetic set of another seed, filmed at 200 fps: nobody has learned from or chosen on anybody in
-it, so all of its people are judged, at 200, 60 and 30 fps. Every clip has a head that moves,
-blinks, lamp ripple and sensor noise. Real clips are looked at where ../shared/data/video is.
+it, so all of its people are judged, at 200, 60 and 30 fps, with the thresholds that the validation
+identities of FOLDER gave. Every clip has a head that moves, blinks, lamp ripple and sensor noise.
+Real clips are looked at where ../shared/data/video is.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, permutations
+from functools import cache
+from itertools import chain, permutations, product
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
+from pydantic import TypeAdapter
 from tqdm import tqdm
 
 import engines.spotting
@@ -78,8 +82,14 @@ STEPS = (-0.4, -0.2, -0.1, 0.0, 0.2, 0.4, 0.8)
 BUDGETS = (0.5, 1.0, 2.0, 4.0)
 """False positives a minute at which spotters are compared."""
 
-COST_SECONDS = 2.0
-COST_FPS = 200.0
+PAIR_BUDGET = 2.0
+"""The same for two that must agree, and for the one alone that they are compared with."""
+
+PAIR = "pair"
+
+_EVENTS = TypeAdapter(list[list[Event]])
+
+COST_SECONDS = 4.0
 COST_BLOCKS = 5
 """Of so many measurements the least counts: whatever else runs can only add."""
 
@@ -136,8 +146,9 @@ class Found:
 # -- running -------------------------------------------------------------------------------------
 
 
+@cache
 def with_thresholds(name: str, fps: float, every: bool) -> list[Spotter]:
-    """A spotter as it ships, or at each of its candidate thresholds."""
+    """A spotter as it ships, or at each of its candidate thresholds; `reset` before each clip."""
     if not every:
         return [create_spotter(name, FlowSpotterConfig(), fps)]
     return [_at(create_spotter(name, FlowSpotterConfig(), fps), i) for i in range(len(FACTORS))]
@@ -157,20 +168,66 @@ def shipped(every: bool) -> int:
     return FACTORS.index(1.0) if every else 0
 
 
-def spot_clip(clip: FaceClip, names: Sequence[str], every: bool) -> Found:
-    """Run spotters over a clip; motion is measured, and networks run, once for all thresholds."""
+def spot_clip(clip: FaceClip, names: Sequence[str], every: bool, keep: Path | None = None) -> Found:
+    """Run spotters over a clip; motion is measured, and networks run, once for all thresholds.
+
+    Args:
+        clip: The clip.
+        names: Spotters.
+        every: Look at every candidate threshold, and not at the shipped one only.
+        keep: Where answers are kept; those that are there already are not computed again.
+    """
     spotters = {name: with_thresholds(name, clip.fps, every) for name in names}
-    events: dict[tuple[str, int], list[Event]] = defaultdict(list)
+    closed: dict[tuple[str, int], Sequence[Event]] = {}
+    for name, several in list(spotters.items()):
+        path = _kept_at(keep, clip, several)
+        if path is not None and path.is_file():
+            before = _EVENTS.validate_json(path.read_bytes())
+            closed.update({(name, at): events for at, events in enumerate(before)})
+            del spotters[name]
+    for name, events in _found(clip, spotters).items():
+        closed.update({(name, at): each for at, each in enumerate(events)})
+        path = _kept_at(keep, clip, spotters[name])
+        if path is not None:
+            path.write_bytes(_EVENTS.dump_json(events))
+    return Found(clip, closed)
+
+
+def _found(
+    clip: FaceClip, spotters: Mapping[str, Sequence[Spotter]]
+) -> dict[str, list[list[Event]]]:
+    """Closed events of each spotter, at each of its thresholds."""
+    if not spotters:
+        return {}
+    for spotter in chain.from_iterable(spotters.values()):
+        spotter.reset()
+    changes: dict[str, list[list[Event]]] = {
+        name: [[] for _ in several] for name, several in spotters.items()
+    }
     for sample in measure(clip, delta_flow=any(s[0].reads_delta_flow for s in spotters.values())):
         for name, several in spotters.items():
-            for position, output in enumerate(_outputs(several, sample)):
-                events[name, position] += output
-    closed = {}
-    for name, several in spotters.items():
-        for position, spotter in enumerate(several):
-            ended = chain(events[name, position], spotter.finish())
-            closed[name, position] = [e for e in ended if e.state is EventState.CLOSED]
-    return Found(clip, closed)
+            for told, output in zip(changes[name], _outputs(several, sample), strict=True):
+                told.extend(output)
+    return {
+        name: [
+            [e for e in chain(events, spotter.finish()) if e.state is EventState.CLOSED]
+            for events, spotter in zip(changes[name], several, strict=True)
+        ]
+        for name, several in spotters.items()
+    }
+
+
+def _kept_at(keep: Path | None, clip: FaceClip, several: Sequence[Spotter]) -> Path | None:
+    """Where the answer of a spotter to a clip is kept."""
+    if keep is None:
+        return None
+    first = several[0]
+    middle = hashlib.sha256(clip.faces[len(clip.faces) // 2]).hexdigest()
+    network = getattr(first, "model_sha256", "")
+    told = (clip.identity, clip.events, middle, network, FACTORS, STEPS)
+    digest = hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+    name = f"{clip.name}-{clip.fps:g}-{first.name}-{first.version}-{len(several)}-{digest}.json"
+    return keep / name
 
 
 def _outputs(spotters: Sequence[Spotter], sample: MotionSample) -> Iterator[tuple[Event, ...]]:
@@ -198,11 +255,16 @@ def as_shipped(found: Sequence[Found]) -> list[Found]:
 
 
 def spot_all(
-    clips: Iterable[FaceClip], names: Sequence[str], what: str, *, every: bool = False
+    clips: Iterable[FaceClip],
+    names: Sequence[str],
+    what: str,
+    *,
+    every: bool = False,
+    keep: Path | None = None,
 ) -> list[Found]:
-    """Run spotters over clips."""
+    """Run spotters over clips; see `spot_clip`."""
     shown = tqdm(clips, desc=what, unit="clip", file=sys.stderr)
-    return [spot_clip(clip, names, every) for clip in shown]
+    return [spot_clip(clip, names, every, keep) for clip in shown]
 
 
 # -- figures -------------------------------------------------------------------------------------
@@ -227,39 +289,48 @@ def by_identity(found: Sequence[Found], key: tuple[str, int]) -> list[Tally]:
 
 
 def equal_false_positives(
-    deciding: Sequence[Found], judging: Sequence[Found], names: Sequence[str]
+    deciding: Sequence[Found], judging: Mapping[str, Sequence[Found]], names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """F1 at the threshold that keeps within a budget of false positives where it is chosen.
 
     Args:
         deciding: Found on validation identities, at every candidate threshold.
-        judging: Found on those that are judged, at the same ones.
+        judging: Group of clips to what was found in it, at the same ones.
         names: Spotters.
 
     Returns:
-        One row for each budget and spotter, with the paired difference to the training-free one.
+        One row for each group, budget and spotter, with the paired difference to the training-free
+        one.
     """
     rows = []
-    for budget in BUDGETS:
+    for (group, found), budget in product(judging.items(), BUDGETS):
         chosen = {name: within(deciding, name, budget) for name in names}
-        reference = by_identity(judging, (FLOW, chosen[FLOW]))
         for name in names:
             key = (name, chosen[name])
-            people = by_identity(judging, key)
-            gain = difference(people, reference, lambda t: t.f1)
+            spent = pool(each.tally(key) for each in deciding).false_positives_per_min
             rows.append(
                 {
+                    "videos": group,
                     "budget": budget,
                     "spotter": name,
-                    "false_positives_per_min_chosen_on": pool(
-                        each.tally(key) for each in deciding
-                    ).false_positives_per_min,
-                    **figures_of(judging, *key),
-                    "gain": gain.value,
-                    "gain_interval": [gain.low, gain.high],
+                    "false_positives_per_min_chosen_on": spent,
+                    **figures_of(found, *key),
+                    **_gain(found, key, found, (FLOW, chosen[FLOW])),
                 }
             )
     return rows
+
+
+def _gain(
+    found: Sequence[Found],
+    key: tuple[str, int],
+    reference: Sequence[Found],
+    reference_key: tuple[str, int],
+) -> dict[str, Any]:
+    """F1 minus that of a reference on the same people, with its interval."""
+    people, others = by_identity(found, key), by_identity(reference, reference_key)
+    gain = difference(people, others, lambda t: t.f1)
+    return {"gain": gain.value, "gain_interval": [gain.low, gain.high]}
 
 
 def within(found: Sequence[Found], name: str, budget: float) -> int:
@@ -270,44 +341,63 @@ def within(found: Sequence[Found], name: str, budget: float) -> int:
 
 
 def ensembles(
-    deciding: Sequence[Found], judging: Sequence[Found], names: Sequence[str]
+    deciding: Sequence[Found], judging: Mapping[str, Sequence[Found]], names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """F1 of every two spotters of which the second must agree with the first.
 
-    As `engines.spotting.ensemble` does it, both at the thresholds that they ship with.
+    As `engines.spotting.ensemble` does it, each at the threshold that keeps within `PAIR_BUDGET`
+    where it is chosen and has the highest F1 there; so has the one that a pair is compared with.
+
+    Args:
+        deciding: Found on validation identities, at every candidate threshold.
+        judging: Group of clips to what was found in it, at the same ones.
+        names: Spotters.
 
     Returns:
-        One row for each pair, with the paired difference to the better of the two alone.
+        One row for each group and pair, with the paired difference to the spotter that is the best
+        one alone where thresholds are chosen.
     """
+    alone = {name: (name, within(deciding, name, PAIR_BUDGET)) for name in names}
+    best = max(alone.values(), key=lambda key: _f1(deciding, key))
     rows = []
     for first, second in permutations(names, 2):
-        both = _agreed(judging, first, second)
-        alone = max((first, second), key=lambda name: _f1(deciding, name))
-        people = by_identity(both, ("pair", 0))
-        gain = difference(people, by_identity(judging, (alone, 0)), lambda t: t.f1)
-        rows.append(
-            {
-                "spotter": f"{first}+{second}",
-                **figures_of(both, "pair"),
-                "alone": alone,
-                "gain": gain.value,
-                "gain_interval": [gain.low, gain.high],
-            }
-        )
+        tried = {
+            (i, j): _agreed(deciding, (first, i), (second, j))
+            for i, j in product(range(len(FACTORS)), repeat=2)
+        }
+        chosen = max(tried, key=lambda at: _within_budget(tried[at]))
+        for group, found in judging.items():
+            both = _agreed(found, (first, chosen[0]), (second, chosen[1]))
+            rows.append(
+                {
+                    "videos": group,
+                    "spotter": f"{first}+{second}",
+                    **figures_of(both, PAIR),
+                    "alone": best[0],
+                    **_gain(both, (PAIR, 0), found, best),
+                }
+            )
     return rows
 
 
-def _agreed(found: Sequence[Found], first: str, second: str) -> list[Found]:
+def _within_budget(found: Sequence[Found]) -> float:
+    """F1 of a pair, and less than any F1 where it spends more than the budget."""
+    spent = pool(each.tally((PAIR, 0)) for each in found)
+    over = spent.false_positives_per_min > PAIR_BUDGET
+    return -spent.false_positives_per_min if over else float(np.nan_to_num(spent.f1))
+
+
+def _agreed(found: Sequence[Found], first: tuple[str, int], second: tuple[str, int]) -> list[Found]:
     """What `first` found where `second` found something too."""
     kept = []
     for each in found:
-        heard = each.closed[second, 0]
+        heard = each.closed[second]
         events = [
             event
-            for event in each.closed[first, 0]
+            for event in each.closed[first]
             if event.kind is not EventKind.MICRO or any(_overlap(event, other) for other in heard)
         ]
-        kept.append(Found(each.clip, {("pair", 0): events}))
+        kept.append(Found(each.clip, {(PAIR, 0): events}))
     return kept
 
 
@@ -317,8 +407,8 @@ def _overlap(one: Event, other: Event) -> bool:
     return one.onset_s < other.offset_s and other.onset_s < one.offset_s
 
 
-def _f1(found: Sequence[Found], name: str) -> float:
-    return pool(each.tally((name, 0)) for each in found).f1
+def _f1(found: Sequence[Found], key: tuple[str, int]) -> float:
+    return float(np.nan_to_num(pool(each.tally(key) for each in found).f1))
 
 
 def causes(
@@ -342,35 +432,43 @@ def causes(
     return rows
 
 
-def costs(clip: FaceClip, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """What a frame costs one core, and how far ahead each spotter looks.
+def costs(clip: FaceClip, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What a frame costs one core at each of `RATES`, and how far ahead each spotter looks.
 
     Args:
-        clip: A clip at `COST_FPS` or more.
+        clip: A clip; nothing is known of rates above its own.
         names: Spotters.
     """
-    frames = round(COST_SECONDS * clip.fps)
-    samples = [
-        replace(s, **{f: getattr(s, f).copy() for f in ("motion", "velocity", "strain", "eyes")},
-                face=None if s.face is None else s.face.copy(),
-                flow_delta=None if s.flow_delta is None else s.flow_delta.copy())
-        for s, _ in zip(measure(clip), range(frames), strict=False)
-    ]  # fmt: skip
-    found = {}
-    for name in names:
-        spotter = create_spotter(name, FlowSpotterConfig(), clip.fps)
+    start = replace(clip, **{f: getattr(clip, f)[: round(COST_SECONDS * clip.fps)]
+                             for f in ("faces", "times", "valid", "restart")})  # fmt: skip
+    found: dict[str, dict[str, Any]] = {}
+    for rate in (rate for rate in RATES if rate <= clip.fps):
+        filmed = at_rate(start, rate)
+        samples = [
+            replace(s, **{f: getattr(s, f).copy()
+                          for f in ("motion", "velocity", "strain", "eyes")},
+                    face=None if s.face is None else s.face.copy(),
+                    flow_delta=None if s.flow_delta is None else s.flow_delta.copy())
+            for s in measure(filmed)
+        ]  # fmt: skip
+        for name in names:
+            spotter = create_spotter(name, FlowSpotterConfig(), rate)
 
-        def run(spotter: Spotter = spotter) -> None:
-            spotter.reset()
-            for sample in samples:
-                spotter.push(sample)
+            def run(spotter: Spotter = spotter, samples: list[MotionSample] = samples) -> None:
+                spotter.reset()
+                for sample in samples:
+                    spotter.push(sample)
 
-        found[name] = {
-            "ms_per_frame": 1e3 * _least_cpu_s(run) / len(samples),
-            "reads_delta_flow": float(spotter.reads_delta_flow),
-            "look_ahead_s": spotter.look_ahead_s,
-            "parameters": float(parameters(name)),
-        }
+            each = found.setdefault(
+                name,
+                {
+                    "ms_per_frame": {},
+                    "reads_delta_flow": spotter.reads_delta_flow,
+                    "look_ahead_s": spotter.look_ahead_s,
+                    "parameters": parameters(name),
+                },
+            )
+            each["ms_per_frame"][f"{rate:g}"] = 1e3 * _least_cpu_s(run) / len(samples)
     return found
 
 
@@ -425,7 +523,7 @@ def quality_rows(
 ) -> list[dict[str, Any]]:
     """Every spotter as it ships, for each group of clips."""
     return [
-        {"clips": group, "spotter": name, **figures_of(found, name)}
+        {"videos": group, "spotter": name, **figures_of(found, name)}
         for group, found in groups.items()
         for name in names
         if found
@@ -434,13 +532,13 @@ def quality_rows(
 
 def quality_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """F1, false positives, timing."""
-    header = ("clips", "spotter", "micro", "F1 micro", "precision", "recall", "FP/min",
+    header = ("videos", "spotter", "micro", "F1 micro", "precision", "recall", "FP/min",
               "F1 macro", "decided after offset, ms", "onset error, ms")  # fmt: skip
     return table(
         header,
         [
             (
-                row["clips"],
+                row["videos"],
                 row["spotter"],
                 row["micro_expressions"],
                 *(
@@ -458,12 +556,13 @@ def quality_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def equal_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """F1 at equal false positives."""
-    header = ("budget, FP/min", "spotter", "FP/min where chosen", "FP/min", "F1 micro",
+    header = ("videos", "budget, FP/min", "spotter", "FP/min where chosen", "FP/min", "F1 micro",
               "F1 minus that of flow")  # fmt: skip
     return table(
         header,
         [
             (
+                row["videos"],
                 f"{row['budget']:g}",
                 row["spotter"],
                 number(row["false_positives_per_min_chosen_on"]),
@@ -480,11 +579,12 @@ def equal_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def ensemble_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """F1 of two spotters that must agree."""
-    header = ("spotters", "FP/min", "F1 micro", "better one alone", "F1 minus that of it")
+    header = ("videos", "spotters", "FP/min", "F1 micro", "best one alone", "F1 minus that of it")
     return table(
         header,
         [
             (
+                row["videos"],
                 row["spotter"],
                 number(row["false_positives_per_min"]),
                 bounded(row["f1"], tuple(row["f1_interval"])),
@@ -515,22 +615,23 @@ def area_table(found: Sequence[Found], names: Sequence[str]) -> str:
     )
 
 
-def cost_table(found: Mapping[str, Mapping[str, float]]) -> str:
+def cost_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Cost, size and look-ahead."""
+    header = ("spotter", *(f"at {rate:g} fps" for rate in RATES), "needs the flow over 0.1 s",
+              "parameters", "confirmed after the apex, ms, at most")  # fmt: skip
     return table(
-        ("spotter", "ms of one core a frame", "needs the flow over 0.1 s", "parameters",
-         "confirmed after the apex, ms, at most"),
+        header,
         [
             (
                 name,
-                number(each["ms_per_frame"], 3),
+                *(number(each["ms_per_frame"].get(f"{rate:g}", math.nan), 3) for rate in RATES),
                 "yes" if each["reads_delta_flow"] else "no",
-                f"{each['parameters']:.0f}",
+                each["parameters"],
                 _ms(each["look_ahead_s"]),
             )
             for name, each in found.items()
         ],
-    )  # fmt: skip
+    )
 
 
 def _dash(value: float | None) -> str:
@@ -542,12 +643,12 @@ def _ms(value: float | None) -> str:
 
 
 def results(
-    rows: Sequence[Mapping[str, Any]], cost: Mapping[str, Mapping[str, float]]
+    rows: Sequence[Mapping[str, Any]], cost: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """The figures as docs/results.md takes them; see `benchmarks.tables`."""
     for row in rows:
         yield {
-            **{k: v for k, v in row.items() if k not in ("clips", "spotter")},
+            **{k: v for k, v in row.items() if k not in ("videos", "spotter")},
             "engine": row["spotter"],
             "task": "spotting",
             "data": f"synthetic people, {row['clips']}",
@@ -556,12 +657,13 @@ def results(
             "look_ahead_s": cost[row["spotter"]]["look_ahead_s"],
         }
     for name, each in cost.items():
-        yield {
-            "engine": name,
-            "task": "cost",
-            "data": "spotter alone, one core",
-            "ms_per_frame": each["ms_per_frame"],
-        }
+        for rate, ms in each["ms_per_frame"].items():
+            yield {
+                "engine": name,
+                "task": "cost",
+                "data": f"spotter alone at {rate} fps, one core",
+                "ms_per_frame": ms,
+            }
 
 
 def main(argv: Sequence[str]) -> int:
@@ -583,10 +685,19 @@ def main(argv: Sequence[str]) -> int:
         help=f"of: {', '.join(SPOTTERS)} (default: all of them)",
     )
     add("--no-equal", dest="equal", action="store_false", help="no equal false positives")
+    add(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="keep here what was found in each clip, and take what is there: the command continues "
+        "where it was stopped (empty it when the code of a spotter has changed)",
+    )
     add("--json", type=Path, default=RESULTS / "spotters.json", help="result file (%(default)s)")
     options = parser.parse_args(argv)
     names = list(dict.fromkeys([FLOW, *options.spotters]))
     cv2.setNumThreads(1)
+    if options.keep is not None:
+        options.keep.mkdir(parents=True, exist_ok=True)
     try:
         source = SyntheticSource(options.data)
         fresh = None if options.fresh is None else SyntheticSource(options.fresh)
@@ -595,29 +706,32 @@ def main(argv: Sequence[str]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    held_out = list(source.clips(source.splits["test"]))
-    judging = spot_all(held_out, names, "test identities", every=options.equal)
-    tested = as_shipped(judging) if options.equal else judging
-    groups: dict[str, Sequence[Found]] = {"test identities, as filmed": tested}
+    people = {"test identities, as filmed": list(source.clips(source.splits["test"]))}
     title = f"{source.title}; test identities {', '.join(source.splits['test'])}"
     if fresh is not None:
         title += f". Fresh: {fresh.title}"
-        people = list(fresh.clips(fresh.identities))
+        filmed = list(fresh.clips(fresh.identities))
         for rate in RATES:
-            clips = (c if c.fps <= rate else at_rate(c, rate) for c in people)
-            groups[f"fresh people at {rate:g} fps"] = spot_all(clips, names, f"fresh, {rate:g} fps")
+            people[f"fresh people at {rate:g} fps"] = [
+                clip if clip.fps <= rate else at_rate(clip, rate) for clip in filmed
+            ]
+    found = {
+        group: spot_all(clips, names, group, every=options.equal, keep=options.keep)
+        for group, clips in people.items()
+    }
+    groups = {k: as_shipped(v) for k, v in found.items()} if options.equal else found
     rows = quality_rows(groups, names)
     blamed = list(groups.values())[-1 if fresh is None else 1]
     by_cause = causes(blamed, names, _scripts(options.fresh or options.data))
-    cost = costs(max(held_out, key=lambda clip: clip.fps), names)
+    fastest = max(chain.from_iterable(people.values()), key=lambda clip: clip.fps)
+    cost = costs(fastest, names)
     equal: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     if options.equal:
-        deciding = spot_all(
-            source.clips(source.splits["validation"]), names, "validation", every=True
-        )
-        equal = equal_false_positives(deciding, judging, names)
-        pairs = ensembles(as_shipped(deciding), tested, names)
+        validation = source.clips(source.splits["validation"])
+        deciding = spot_all(validation, names, "validation", every=True, keep=options.keep)
+        equal = equal_false_positives(deciding, found, names)
+        pairs = ensembles(deciding, found, names)
     real = real_clips(names) if VIDEO.is_dir() else []
     parts = [
         f"Data: {title}. Synthetic: these are no figures for people. In brackets 95 % intervals "
@@ -626,16 +740,16 @@ def main(argv: Sequence[str]) -> int:
         f"## What moved in false positives, a minute\n\n{cause_table(by_cause)}",
         "## By area of the face\n\nFound in time and in the right area, of the action units that "
         f"moved.\n\n{area_table(blamed, names)}",
-        f"## Cost\n\n{cost_table(cost)}",
+        f"## Cost\n\nMilliseconds of one core a frame, the spotter alone.\n\n{cost_table(cost)}",
     ]
     if equal:
         parts.append(
-            "## At equal false positives\n\nOn the test identities as filmed, at the threshold "
-            "with the highest F1 on the validation identities that keeps within the budget "
-            f"there.\n\n{equal_table(equal)}"
+            "## At equal false positives\n\nAt the threshold with the highest F1 on the validation "
+            f"identities that keeps within the budget there.\n\n{equal_table(equal)}"
         )
         parts.append(
-            "## Two that must agree\n\nThe better one alone is that of the validation identities."
+            "## Two that must agree\n\nBoth thresholds, and the best one alone with its own, are "
+            f"those of the validation identities within {PAIR_BUDGET:g} false positives a minute."
             f"\n\n{ensemble_table(pairs)}"
         )
     if real:
