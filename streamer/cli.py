@@ -408,11 +408,9 @@ def _run_dashboard(config: GlintConfig, folder: Path | None, auth: str | None) -
     library = Library([])  # of the sessions that are made here, one after the other
 
     def build(chosen: GlintConfig, sinks: Sequence[Sink], place: Path | None) -> Pipeline:
-        if place is not None:
-            library.include(place)
         return _pipeline(chosen, sinks, place, browser)
 
-    desk = SessionDesk(config, folder, build)
+    desk = SessionDesk(config, folder, build, on_folder=library.include)
     session = LiveSession(desk.build, [view, events], desk.threshold_factor)
     review = ReviewDesk(library, busy=lambda: session.running) if desk.can_store else None
     server = DashboardServer(

@@ -9,29 +9,37 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from engines.recognition.registry import RECOGNIZERS
 from engines.spotting.registry import SPOTTERS
 from streamer.calibrated import use_calibration
 from streamer.config import GlintConfig
 from streamer.consent import Consent
+from streamer.dashboard.alarm_budget import AlarmBudget, alarm_budget
+from streamer.dashboard.later_storage import LaterStorage
 from streamer.errors import ConfigError
-from streamer.sinks.base import Sink
+from streamer.sinks.base import SessionInfo, SessionMetrics, Sink
 from streamer.sources.discovery import Discovery, FoundSource, find_sources
-
-if TYPE_CHECKING:
-    from calibration.threshold import ThresholdResult
 
 NO_RECOGNIZER = "none"
 DEMO = "demo"
 
 _DEMO_SHOW_S = 600.0  # long enough to look around
 
-PipelineT = TypeVar("PipelineT")
+
+class Measured(Protocol):
+    """A pipeline, as far as the desk knows it."""
+
+    def metrics(self) -> SessionMetrics:
+        """Figures so far; callable from any thread."""
+        ...
+
+
+PipelineT = TypeVar("PipelineT", bound=Measured)
 Builder = Callable[[GlintConfig, Sequence[Sink], Path | None], PipelineT]
 """Builds the pipeline of a configuration that tells the sinks and stores into the folder."""
 
@@ -67,6 +75,7 @@ class SessionDesk(Generic[PipelineT]):
         folder: Where the first session is stored, the next ones beside it; None stores none.
         build: Builds a pipeline.
         seek: Looks for sources.
+        on_folder: Told of every folder that a session is stored in, before it is made.
     """
 
     def __init__(
@@ -75,14 +84,18 @@ class SessionDesk(Generic[PipelineT]):
         folder: Path | None,
         build: Builder[PipelineT],
         seek: Callable[[], Discovery] = find_sources,
+        on_folder: Callable[[Path], object] = lambda _: None,
     ) -> None:
         self._given = config
         self._build = build
         self._seek = seek
+        self._on_folder = on_folder
         self._lock = threading.Lock()
         self._folder = folder
         self._folders = _folders(folder)
         self._found = Discovery((), ())
+        self._budget: tuple[tuple[Path | None, str], AlarmBudget | str] | None = None
+        self._running: tuple[GlintConfig, LaterStorage | None] | None = None
         demo = config.source.spec == DEMO
         # Replaced as one: two people may choose while a session is made.
         self._next = (config, folder is not None and (demo or config.consent is not None))
@@ -108,32 +121,13 @@ class SessionDesk(Generic[PipelineT]):
         return use_calibration(self.config)[0].flow_spotter.threshold_factor
 
     @property
-    def knows_false_alarms(self) -> bool:
-        """Whether a calibration tells which factor keeps which rate of false alarms."""
-        return self._alarms() is not None
-
-    def factor_for(self, alarms_per_min: float) -> float:
-        """Return the threshold factor for a rate of false alarms.
-
-        Args:
-            alarms_per_min: Accepted false alarms a minute, above 0.
-
-        Raises:
-            ConfigError: There is no calibration that knows.
-        """
-        from calibration.threshold import choose_factor  # noqa: PLC0415 - statistics load slowly
-
-        tried = self._alarms()
-        if tried is None:
-            raise ConfigError("No calibration is in use: calibrate, or set the factor itself.")
-        factor, _, _ = choose_factor(tried.factors, tried.alarms, tried.fitted_s, alarms_per_min)
-        return round(factor, 2)
-
-    def _alarms(self) -> ThresholdResult | None:
-        used = use_calibration(self._given)[1]
-        if used is None or not used.calibration.applies:
-            return None
-        return used.calibration.threshold
+    def alarm_budget(self) -> AlarmBudget | str:
+        """What is known of false alarms in the next session, or why nothing is."""
+        config = self.config
+        about = (config.calibration, config.spotter)
+        if self._budget is None or self._budget[0] != about:
+            self._budget = (about, alarm_budget(config))
+        return self._budget[1]
 
     @property
     def sources(self) -> tuple[FoundSource, ...]:
@@ -190,16 +184,62 @@ class SessionDesk(Generic[PipelineT]):
         given = self._given
         self.choose(Choices(source=DEMO, spotter=given.spotter, recognizer=given.recognizer))
 
+    @property
+    def storing(self) -> bool:
+        """Whether the session that was built last is stored."""
+        if self._running is None:
+            return False
+        later = self._running[1]
+        return later is None or later.storing
+
+    def store_now(self, choices: Choices) -> SessionInfo | None:
+        """Store the running preview from now on, and the next sessions.
+
+        Args:
+            choices: What the page asks for; the session is stored whatever they say of it.
+
+        Returns:
+            The session as it is stored; None when what is asked for needs a new start: pictures,
+            another source or engine, or a source that plays from its beginning.
+
+        Raises:
+            UserError: Something is not on offer, nobody has consented, or the folder cannot be
+                written.
+        """
+        self.choose(replace(choices, store=True))
+        config = self.config
+        if self._running is None:
+            return None
+        running, later = self._running
+        if later is None:
+            return None
+        who = {"subject": running.subject, "consent": running.consent}
+        session = later.session
+        if session is None or not session.source.live or config.model_copy(update=who) != running:
+            return None
+        return later.begin(self._next_folder(), config)
+
     def build(self, sinks: Sequence[Sink]) -> PipelineT:
         """Build the next session's pipeline; what is stored goes into a folder of its own."""
         config, store = self._next
-        with self._lock:
-            folder = next(self._folders) if store else None
-        if folder is None and config.recording.enabled:  # asked for, but nobody has consented yet
+        if store:
+            self._running = config, None
+            return self._build(config, sinks, self._next_folder())
+        if config.recording.enabled:  # asked for, but nobody has consented yet
             config = config.model_copy(
                 update={"recording": config.recording.model_copy(update={"enabled": False})}
             )
-        return self._build(config, sinks, folder)
+        later = LaterStorage(sinks)
+        pipeline = self._build(config, [later, *sinks], None)
+        later.follow(pipeline.metrics)
+        self._running = config, later
+        return pipeline
+
+    def _next_folder(self) -> Path:
+        with self._lock:
+            folder = next(self._folders)
+        self._on_folder(folder)
+        return folder
 
     def _check_offered(self, choices: Choices) -> None:
         offered: tuple[tuple[str, str, Sequence[str]], ...] = (
@@ -231,10 +271,9 @@ class SessionDesk(Generic[PipelineT]):
         return Consent.now(name, self._given.consent_form)
 
 
-def _folders(first: Path | None) -> Iterator[Path | None]:
+def _folders(first: Path | None) -> Iterator[Path]:
     """The folders of sessions that follow each other; one that is taken is passed over."""
     if first is None:
-        yield from iter(lambda: None, 0)
         return
     yield first
     for number in count(2):

@@ -113,12 +113,13 @@ def _state(
 
 def _storage(session: SessionInfo | None) -> Document:
     if session is None or session.folder is None:
-        return {"stored": False, "folder": None, "subject": None, "consent": None}
+        return {"stored": False, "folder": None, "from_s": None, "subject": None, "consent": None}
     configuration = session.configuration
     consent = configuration.get("consent")
     return {
         "stored": True,
         "folder": session.folder.name,
+        "from_s": None if session.stored_from is None else session.stored_from.time_s,
         "subject": configuration.get("subject"),
         "consent": None
         if consent is None

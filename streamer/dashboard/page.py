@@ -19,8 +19,10 @@ from streamer.dashboard.views import asset
 from streamer.errors import UserError
 
 _FONTS = ("system-ui", "sans-serif")  # of the viewer's system: nothing is fetched
-_FACTOR_RANGE = (1.0, 20.0)
-_BUDGETS = tuple((f"{rate:g} a minute", rate) for rate in (0.2, 0.5, 1.0, 2.0, 5.0))
+_FACTOR_RANGE = (1.0, 40.0)
+
+_Refresh = Callable[[Callable[..., Any]], Any]
+"""Brings a control up to date at an event of the page."""
 
 # `queue=False`: one short request, which waits for no other and leaves nothing behind.
 _QUIET: dict[str, Any] = {
@@ -56,24 +58,19 @@ def build_page(
                     with gr.Tab("Instruments"):
                         _filled("instruments")
                     with gr.Tab("Setup", render_children=True):
-                        factor = _threshold(control, desk)
+                        factor, shown = _factor(control)
                         if desk is None:
-                            begun = start.click(_starter(control), None, message, **_QUIET)
+                            begins = [start.click(_starter(control), None, message, **_QUIET)]
                         else:
-                            begun = _setup(page, control, desk, start, demo, message)
+                            shown = _budget(control, desk, factor, message)
+                            begins = _setup(page, control, desk, start, demo, message)
                 _filled("engines")
         _filled("timeline")
         _filled("detections")
         stop.click(control.stop, None, None, **_QUIET)
-
-        def known_factor() -> Any:
-            return control.threshold_factor or gr.skip()
-
-        page.load(known_factor, None, factor, **_QUIET)
-        begun.then(known_factor, None, factor, **_QUIET)
-        factor.input(
-            control.set_threshold_factor, factor, None, trigger_mode="always_last", **_QUIET
-        )
+        shown(page.load)
+        for begun in begins:
+            shown(begun.then)
     return page
 
 
@@ -110,7 +107,8 @@ def _filled(name: str, more: str = "") -> None:
     )
 
 
-def _threshold(control: SessionControl, desk: SessionDesk[Any] | None) -> gr.Slider:
+def _factor(control: SessionControl) -> tuple[gr.Slider, _Refresh]:
+    """The threshold by hand; returns it, and how it is brought up to date."""
     factor = gr.Slider(
         *_FACTOR_RANGE,
         value=_FACTOR_RANGE[0],
@@ -120,22 +118,51 @@ def _threshold(control: SessionControl, desk: SessionDesk[Any] | None) -> gr.Sli
         elem_id="glint-factor",
         buttons=[],
     )
-    if desk is not None and desk.knows_false_alarms:
-        budget = gr.Dropdown(
-            list(_BUDGETS),
-            value=None,
-            label="or: false alarms that you accept",
-            info="Sets the factor from this calibration's own neutral footage.",
-            elem_id="glint-budget",
+    factor.input(control.set_threshold_factor, factor, None, trigger_mode="always_last", **_QUIET)
+    return factor, lambda when: when(
+        lambda: control.threshold_factor or gr.skip(), None, factor, **_QUIET
+    )
+
+
+def _budget(
+    control: SessionControl, desk: SessionDesk[Any], factor: gr.Slider, message: gr.HTML
+) -> _Refresh:
+    """The threshold by the false alarms that the operator accepts; returns as `_factor` does."""
+    accepted = gr.Dropdown(
+        [],
+        label="or: false alarms that you accept, a minute",
+        info=" ",
+        interactive=False,
+        elem_id="glint-budget",
+    )
+
+    def known() -> Any:
+        at, budget = control.threshold_factor, desk.alarm_budget
+        if isinstance(budget, str):
+            return at or gr.skip(), gr.Dropdown([], value=None, info=budget, interactive=False)
+        kept = budget.of(at)
+        info = (
+            "Set by hand: how often this factor is wrong is not known. Choose a rate, and the "
+            "calibration sets the factor."
+            if kept is None
+            else f"Factor {kept.factor:g} keeps it on average, by {budget.fitted_s:.0f} s of "
+            f"neutral footage; more could lead to {kept.low:.1f} to {kept.high:.1f} (90 %)."
         )
+        rates = [(f"{rate:g}", rate) for rate in budget.rates]
+        chosen = None if kept is None else kept.per_min
+        return at or gr.skip(), gr.Dropdown(rates, value=chosen, info=info, interactive=True)
 
-        def keep(accepted: float) -> float:
-            found = desk.factor_for(accepted)
-            control.set_threshold_factor(found)
-            return found
+    def keep(rate: float) -> str:
+        budget = desk.alarm_budget
+        if isinstance(budget, str):
+            return _sentence(budget)
+        return _told(lambda: control.set_threshold_factor(budget.at(rate).factor))
 
-        budget.input(keep, budget, factor, **_QUIET)
-    return factor
+    accepted.input(keep, accepted, message, **_QUIET).then(
+        known, None, [factor, accepted], **_QUIET
+    )
+    factor.release(known, None, [factor, accepted], **_QUIET)
+    return lambda when: when(known, None, [factor, accepted], **_QUIET)
 
 
 def _setup(
@@ -145,9 +172,8 @@ def _setup(
     start: gr.Button,
     demo: gr.Button,
     message: gr.HTML,
-) -> Any:
-    """The choices for the next session; returns what happens at its start."""
-    form = desk.config.consent_form
+) -> list[Any]:
+    """The choices for the next session; returns what happens when one begins."""
     with gr.Row(elem_id="glint-source-row"):
         source = gr.Dropdown(
             _sources(desk), value=desk.config.source.spec, label="Source", elem_id="glint-source"
@@ -156,6 +182,96 @@ def _setup(
     with gr.Row():
         spotter = gr.Dropdown(list(SPOTTERS), label="Spotting", min_width=120)
         recognizer = gr.Dropdown([*RECOGNIZERS, NO_RECOGNIZER], label="Recognition", min_width=120)
+    store, record, subject, consented, confirmed_by, store_now = _consent(desk)
+    gr.HTML(
+        "<p>The neutral face is learned all the time, from the last second and while nothing "
+        "moves; there is nothing to press. Let the subject rest for some seconds after the "
+        "start.</p>",
+        padding=False,
+        elem_id="glint-neutral",
+    )
+    consenting = gr.State("")  # the subject for whom the consent was ticked
+
+    def known() -> tuple[Any, ...]:
+        config = desk.config
+        consent, code = config.consent, config.subject or ""
+        return (
+            gr.Dropdown(choices=_sources(desk), value=config.source.spec),
+            config.spotter,
+            config.recognizer,
+            code,
+            desk.store,
+            desk.can_store and config.recording.enabled,
+            consent is not None,
+            "" if consent is None else consent.confirmed_by,
+            code,
+        )
+
+    def choices_of(
+        source: str,
+        spotter: str,
+        recognizer: str,
+        subject: str,
+        store: bool,
+        record: bool,
+        consented: bool,
+        name: str,
+        whose: str,
+    ) -> Choices:
+        confirmed_by = name if consented and whose == subject else ""
+        return Choices(source, spotter, recognizer, subject, store, record, confirmed_by)
+
+    def begin(*given: Any) -> str:
+        return choose(lambda: desk.choose(choices_of(*given))) or _starter(control)()
+
+    def keep(*given: Any) -> str:
+        stored: list[object] = []
+        said = choose(lambda: stored.append(desk.store_now(choices_of(*given))))
+        if said or stored[0] is not None:
+            return said
+        control.stop()
+        return _starter(control)()
+
+    def play() -> str:
+        if control.running and desk.storing:
+            return _sentence("A session is being stored: stop it before you play the demo.")
+        control.stop()
+        return choose(desk.choose_demo) or _starter(control)()
+
+    def choose(work: Callable[[], object]) -> str:
+        before = desk.config
+        said = _told(work)
+        after = desk.config
+        if (before.spotter, before.calibration) != (after.spotter, after.calibration):
+            control.forget_threshold_factor()  # it means nothing to another engine or rig
+        return said
+
+    def find() -> Any:
+        desk.look_for_sources()
+        return gr.Dropdown(choices=_sources(desk)), _sentence(" ".join(desk.notes))
+
+    asked = [source, spotter, recognizer, subject, store, record, consented, confirmed_by]
+    page.load(known, None, [*asked, consenting], **_QUIET)
+    begins = [
+        start.click(begin, [*asked, consenting], message, **_QUIET),
+        store_now.click(keep, [*asked, consenting], message, **_QUIET),
+        demo.click(play, None, message, **_QUIET),
+    ]
+    for begun in begins:  # what is stored now may have been an order of `store_now`
+        begun.then(lambda: desk.store, None, store, **_QUIET)
+    waiting: dict[str, Any] = {**_QUIET, "show_progress": "minimal", "show_progress_on": look}
+    look.click(find, None, [source, message], **waiting)
+    # Another subject has not consented yet.
+    subject.input(lambda: False, None, consented, **_QUIET)
+    consented.input(lambda code: code, subject, consenting, **_QUIET)
+    return begins
+
+
+def _consent(
+    desk: SessionDesk[Any],
+) -> tuple[gr.Checkbox, gr.Checkbox, gr.Textbox, gr.Checkbox, gr.Textbox, gr.Button]:
+    """What is stored of whom, and under whose word."""
+    form = desk.config.consent_form
     with gr.Group(elem_id="glint-consent"):
         store = gr.Checkbox(
             label="Store this session (numbers, detections, notes)",
@@ -185,68 +301,21 @@ def _setup(
             max_length=200,
             elem_id="glint-confirmed-by",
         )
-    gr.HTML(
-        "<p>The neutral face is learned all the time, from the last second and while nothing "
-        "moves; there is nothing to press. Let the subject rest for some seconds after the "
-        "start.</p>",
-        padding=False,
-        elem_id="glint-neutral",
-    )
-    consenting = gr.State("")  # the subject for whom the consent was ticked
-
-    def known() -> tuple[Any, ...]:
-        config = desk.config
-        consent, code = config.consent, config.subject or ""
-        return (
-            gr.Dropdown(choices=_sources(desk), value=config.source.spec),
-            config.spotter,
-            config.recognizer,
-            code,
-            desk.store,
-            desk.can_store and config.recording.enabled,
-            consent is not None,
-            "" if consent is None else consent.confirmed_by,
-            code,
+        store_now = gr.Button(
+            "Store from now on",
+            visible=desk.can_store,
+            size="sm",
+            elem_id="glint-store-now",
         )
-
-    def begin(
-        source: str,
-        spotter: str,
-        recognizer: str,
-        subject: str,
-        store: bool,
-        record: bool,
-        consented: bool,
-        name: str,
-        whose: str,
-    ) -> str:
-        if spotter != desk.config.spotter:
-            control.forget_threshold_factor()  # it means nothing to another engine
-        confirmed_by = name if consented and whose == subject else ""
-        choices = Choices(source, spotter, recognizer, subject, store, record, confirmed_by)
-        return _told(lambda: desk.choose(choices)) or _starter(control)()
-
-    def play() -> str:
-        session = control.session_info
-        if control.running and session is not None and session.folder is not None:
-            return _sentence("A session is being stored: stop it before you play the demo.")
-        control.stop()
-        return _told(desk.choose_demo) or _starter(control)()
-
-    def find() -> Any:
-        desk.look_for_sources()
-        return gr.Dropdown(choices=_sources(desk)), _sentence(" ".join(desk.notes))
-
-    asked = [source, spotter, recognizer, subject, store, record, consented, confirmed_by]
-    page.load(known, None, [*asked, consenting], **_QUIET)
-    begun = start.click(begin, [*asked, consenting], message, **_QUIET)
-    demo.click(play, None, message, **_QUIET)
-    waiting: dict[str, Any] = {**_QUIET, "show_progress": "minimal", "show_progress_on": look}
-    look.click(find, None, [source, message], **waiting)
-    # Another subject has not consented yet.
-    subject.input(lambda: False, None, consented, **_QUIET)
-    consented.input(lambda code: code, subject, consenting, **_QUIET)
-    return begun
+        gr.HTML(
+            "<p>While a preview runs: it goes on without a break, and what comes is stored; what "
+            "was before is not in the session. With pictures, with another source or engine, and "
+            "with a file the session starts anew.</p>",
+            padding=False,
+            visible=desk.can_store,
+            elem_id="glint-store-now-note",
+        )
+    return store, record, subject, consented, confirmed_by, store_now
 
 
 def _sources(desk: SessionDesk[Any]) -> list[tuple[str, str]]:
@@ -265,7 +334,7 @@ def _starter(control: SessionControl) -> Callable[[], str]:
     return start
 
 
-def _told(work: Callable[[], None]) -> str:
+def _told(work: Callable[[], object]) -> str:
     """Do something; return what the user did wrong as a sentence, or nothing."""
     try:
         work()

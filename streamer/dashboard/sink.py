@@ -144,6 +144,10 @@ class DashboardSink:
             self._sessions += 1
             self._reset(session)
 
+    def stored(self, session: SessionInfo) -> None:
+        """Forget what was seen of a preview: from the next frame on it is a stored session."""
+        self.open(session)
+
     def on_frame(self, record: FrameRecord) -> None:
         """Take a frame into the timeline."""
         step = int(record.time_s / STEP_S)
@@ -160,6 +164,9 @@ class DashboardSink:
 
     def on_event(self, event: Event) -> None:
         """Take the newest state of a detection."""
+        stored_from = None if self._session is None else self._session.stored_from
+        if stored_from is not None and event.onset_s < stored_from.time_s:
+            return  # it began in the preview, and the session folder does not know it
         # The picture first: whoever sees the event may ask for it.
         self.apexes.take(event, None if self._last is None else self._last.box)
         with self._lock:

@@ -147,7 +147,7 @@ def row(found: Found, library: Library) -> dict[str, Any]:
         "source": str(session.source["name"]),
         "source_kind": str(session.source["kind"]),
         "engines": [str(engine.get("name", "none")) for engine in engines.values()],
-        "duration_s": last_time_s(session.path),
+        "duration_s": max(last_time_s(session.path) - session.begin_s, 0.0),
         "fps": session.document["fps"]["measured"] or session.fps_nominal,
         "fps_asked": session.document["fps"]["asked"],
         "kinds": {kind.value: number for kind, number in detected_kinds(kept).items()},

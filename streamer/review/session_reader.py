@@ -86,6 +86,12 @@ class Session:
         return moment(str(self.document["started_utc"]))
 
     @property
+    def begin_s(self) -> float:
+        """Stream time from which it was stored; later than 0 for one out of a running preview."""
+        stored_from = self.document.get("stored_from")
+        return 0.0 if stored_from is None else float(stored_from["time_s"])
+
+    @property
     def subject(self) -> str | None:
         """Pseudonym of the subject; None when none was given."""
         subject = self.document.get("subject")

@@ -17,6 +17,19 @@ from streamer.sources.base import SourceInfo
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFrom:
+    """Where a session begins that was stored out of a running preview.
+
+    Attributes:
+        frame: Index of its first frame.
+        time_s: Stream time of that frame in seconds.
+    """
+
+    frame: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SessionInfo:
     """What is known when a session starts.
 
@@ -31,6 +44,7 @@ class SessionInfo:
         calibration: What the calibration in use is (`path`, `date`, `age_s`, `verdict` …),
             JSON-ready; None when the session has none.
         folder: Where the session is stored; None when nothing is.
+        stored_from: Where storing began in the stream; None when it was with the first frame.
     """
 
     version: str
@@ -42,6 +56,7 @@ class SessionInfo:
     truth: tuple[Mapping[str, Any], ...] | None = None
     calibration: Mapping[str, Any] | None = None
     folder: Path | None = None
+    stored_from: StoredFrom | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,7 @@ class SessionFolderSink:
             "engines": session.engines,
             "configuration": session.configuration,
             "started_utc": session.started_utc,
+            "stored_from": session.stored_from and asdict(session.stored_from),
             "end_state": end_state,
             "notes": [*source.notes, *(note for note in notes if note not in source.notes)],
         }

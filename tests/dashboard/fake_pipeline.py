@@ -94,6 +94,7 @@ class FakePipeline:
         refusal: str | None = None,
         folder: Path | None = None,
         configuration: Mapping[str, Any] | None = None,
+        live: bool = False,
     ) -> None:
         self.fps = fps
         self.threshold_factor = 6.0
@@ -105,6 +106,7 @@ class FakePipeline:
         self._refusal = refusal
         self._folder = folder
         self._configuration = configuration or {}
+        self._live = live
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._index = -1
@@ -117,7 +119,16 @@ class FakePipeline:
         info = SessionInfo(
             version="0.1.0",
             source=SourceInfo(
-                "Scripted astronaut", "demo", 640, 480, 3, self.fps, self.fps, False, None, True
+                "Scripted astronaut",
+                "demo",
+                640,
+                480,
+                3,
+                self.fps,
+                self.fps,
+                self._live,
+                None,
+                True,
             ),
             started_utc="2026-01-01T00:00:00+00:00",
             configuration=self._configuration,

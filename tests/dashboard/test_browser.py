@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from calibration.threshold import FACTORS
 from streamer.config import GlintConfig
 from streamer.dashboard.app import DashboardServer
 from streamer.dashboard.desk import SessionDesk
@@ -20,6 +21,8 @@ from streamer.dashboard.sink import DashboardSink
 from streamer.session import build_pipeline
 from streamer.sinks.session_folder import SessionFolderSink
 from streamer.sources.discovery import Discovery, FoundSource
+from tests.calibration.test_file import CHOSEN
+from tests.calibration.test_file import calibration as calibrated
 from tests.dashboard.chromium import PATIENCE_MS, chromium
 from tests.dashboard.fake_pipeline import FakePipeline
 
@@ -38,6 +41,7 @@ PIXELS = """() => {
     context.drawImage(image, 0, 0, 32, 32);
     return Array.from(context.getImageData(0, 0, 32, 32).data).join();
 }"""
+ALARMS = (60, 40, 28, 20, 14, 10, 7, 4, 2, 1, 0, 0)
 CLOSED = '#glint-detections tr[data-state="closed"]'
 
 
@@ -57,10 +61,13 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def serve(folder: Path, spec: str, build: Callable[..., object]) -> Iterator[Lab]:
+def serve(
+    folder: Path, spec: str, build: Callable[..., object], calibration: Path | None = None
+) -> Iterator[Lab]:
     source = {"spec": spec, "fps": 60.0, "width": 640, "height": 480, "seed": 1}
     found = Discovery((FoundSource("demo", "portrait"), FoundSource("7", "Webcam")), ())
-    desk = SessionDesk(GlintConfig.from_tree({"source": source}), folder, build, lambda: found)
+    config = GlintConfig.from_tree({"source": source, "calibration": calibration})
+    desk = SessionDesk(config, folder, build, lambda: found)
     sink = DashboardSink()
     session = LiveSession(desk.build, [sink])
     server = DashboardServer(session, sink, port=0, desk=desk)
@@ -91,9 +98,12 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
             speed=4.0,
             folder=place,
             configuration=config.model_dump(mode="json"),
+            live=True,
         )
 
-    yield from serve(tmp_path / "s", "0", build)
+    tried = {"factor": 6.0, "factors": FACTORS, "alarms": ALARMS, "fitted_s": 300.0}
+    calibrated(threshold=CHOSEN.model_copy(update=tried)).save(tmp_path / "rig.json")
+    yield from serve(tmp_path / "s", "0", build, tmp_path / "rig.json")
 
 
 def is_error(message: ConsoleMessage) -> bool:
@@ -199,20 +209,21 @@ def test_nothing_is_stored_before_the_consent_is_confirmed_on_the_page(
     page = visit(lab.url)
     wait_for(page, "#glint-storage", "Not stored")
     assert not lab.folder.exists()
-    page.click("#glint-stop")
-    wait_for(page, "#glint-status", "Stopped")
+    preview = lab.session.session_info
     page.get_by_role("tab", name="Setup").click()
-    page.get_by_label("Store this session").check()
     page.locator("#glint-subject textarea").fill("P07")
-    page.click("#glint-start")
+    page.click("#glint-store-now")
     wait_for(page, "#glint-message", "before the subject has consented")
-    assert not lab.session.running
+    assert not lab.folder.exists()
     page.get_by_role("button", name="Consent: read the text").click()
     wait_for(page, "#glint-consent", "You may stop at any moment")
     page.get_by_label("The subject has read this text").check()
     page.locator("#glint-confirmed-by textarea").fill("A. R.")
-    page.click("#glint-start")
-    wait_for(page, "#glint-storage", "Stored: s, subject P07")
+    page.click("#glint-store-now")
+    wait_for(page, "#glint-storage", r"Stored: s, subject P07, from 0:\d\d on")
+    page.wait_for_function("() => document.querySelector('#glint-store-now').disabled")
+    page.locator("#glint-store input:checked").wait_for()
+    assert lab.session.session_info is preview  # it has gone on
     wait_for(page, "#glint-engines", "Consent: glint-1, confirmed by A. R.")
     consent = json.loads((lab.folder / "consent.json").read_text())
     assert (consent["confirmed_by"], consent["subject"]) == ("A. R.", "P07")
@@ -307,7 +318,7 @@ def test_the_timeline_is_zoomed_held_and_moved_back_in_time(
     assert timeline.get_attribute("data-following") == "true"
 
 
-def test_the_face_is_hidden_with_a_key_on_every_screen(
+def test_the_face_is_hidden_with_a_key_on_every_screen_or_on_ones_own(
     lab: Lab, visit: Callable[..., Page]
 ) -> None:
     operator, observer = visit(lab.url), visit(lab.url)
@@ -315,12 +326,27 @@ def test_the_face_is_hidden_with_a_key_on_every_screen(
     face.wait_for()
     operator.keyboard.press("b")
     for page in (operator, observer):
-        wait_for(page, "#glint-hidden", "Picture hidden")
+        wait_for(page, "#glint-hidden", "Hidden on every screen")
     face.wait_for(state="detached")
     lit = f"Math.max(...({PIXELS})().split(',').filter((_, i) => i % 4 < 3 && i < 1000))"
     observer.wait_for_function(f"() => {lit} < 60")  # the upper part of the slate is dark
     operator.keyboard.press("b")
     observer.locator("#glint-hidden").wait_for(state="detached")
+    face.wait_for()
+    observer.wait_for_function(f"() => {lit} > 60")
+
+    # A viewer's own hiding is his own, and outlives a reload.
+    observer.keyboard.press("h")
+    wait_for(observer, "#glint-hidden-here", "Hidden on this screen")
+    face.wait_for(state="detached")
+    observer.wait_for_function(f"() => {lit} < 60")
+    observer.reload()
+    wait_for(observer, "#glint-hidden-here", "Hidden on this screen")
+    assert "stream" not in (observer.locator("#glint-picture img").get_attribute("src") or "")
+    assert operator.locator("#glint-hidden, #glint-hidden-here").count() == 0
+    assert not lab.sink.hidden
+    observer.get_by_role("button", name="Show here").click()
+    observer.locator("#glint-hidden-here").wait_for(state="detached")
     face.wait_for()
     observer.wait_for_function(f"() => {lit} > 60")
 
@@ -359,16 +385,43 @@ def test_a_visitor_with_a_phone_is_told_once_what_this_does_not_show(
     page.close()
 
 
+def test_the_accepted_false_alarms_set_the_threshold_under_a_calibration(
+    lab: Lab, visit: Callable[..., Page]
+) -> None:
+    page = visit(lab.url)
+    page.get_by_role("tab", name="Setup").click()
+    wait_for(page, "#glint-budget", "Factor 6 keeps it on average, by 300 s of neutral footage")
+    assert page.locator("#glint-budget input").input_value() == "1"
+    page.locator("#glint-budget input").click()
+    page.get_by_role("option", name="0.2", exact=True).click()
+    wait_for(page, "#glint-budget", r"Factor (?!6 )[\d.]+ keeps it on average")
+    chosen = lab.session.threshold_factor
+    assert chosen is not None
+    assert chosen > 6.0
+    assert float(page.locator("#glint-factor input[type=number]").input_value()) == chosen
+    # A factor set by hand has no rate, and another camera has no calibration.
+    page.locator("#glint-factor input[type=number]").fill("9.5")
+    page.locator("#glint-factor input[type=number]").press("Tab")
+    wait_for(page, "#glint-budget", "Set by hand: how often this factor is wrong is not known")
+    assert lab.session.threshold_factor == 9.5
+    page.click("#glint-stop")
+    wait_for(page, "#glint-status", "Stopped")
+    page.click("#glint-demo")
+    wait_for(page, "#glint-budget", "Needs a calibration of this camera, light and face")
+    assert lab.session.threshold_factor == 6.0
+
+
 def test_cameras_are_looked_for_from_the_page(lab: Lab, visit: Callable[..., Page]) -> None:
     page = visit(lab.url)
     page.get_by_role("tab", name="Setup").click()
     page.click("#glint-stop")
+    wait_for(page, "#glint-status", "Stopped")
     page.click("#glint-look")
     page.wait_for_function("() => !document.querySelector('#glint-look').disabled")
     page.locator("#glint-source input").click()
     page.get_by_role("option", name="7: Webcam").click()
     page.click("#glint-start")
-    wait_for(page, "#glint-status", "Analysing")
+    wait_for(page, "#glint-status", "Live")
     info = lab.session.session_info
     assert info is not None
     assert info.configuration["source"]["spec"] == "7"

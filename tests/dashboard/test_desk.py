@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from calibration.result import Verdict
 from calibration.threshold import FACTORS
 from streamer.config import GlintConfig
 from streamer.consent import VERSION, consent_document, consent_text
+from streamer.dashboard.alarm_budget import AlarmBudget
 from streamer.dashboard.desk import Choices, SessionDesk
+from streamer.dashboard.later_storage import LaterStorage
 from streamer.errors import ConfigError
+from streamer.sinks.base import SessionInfo, SessionMetrics
 from streamer.sources.discovery import Discovery, FoundSource
 from tests.calibration.test_file import CHOSEN, calibration
+from tests.sinks.session_records import METRICS, RECORD, SESSION
 
-Built = tuple[GlintConfig, Path | None]
+
+class Built(NamedTuple):
+    """What stands for a pipeline."""
+
+    config: GlintConfig
+    folder: Path | None
+    sinks: Sequence[Any] = ()
+
+    def metrics(self) -> SessionMetrics:
+        return METRICS
+
+
 FOUND = Discovery((FoundSource("demo", "portrait"), FoundSource("2", "Webcam")), ("No pylon.",))
 ALARMS = (60, 40, 28, 20, 14, 10, 7, 4, 2, 1, 0, 0)
 CAMERA = Choices(source="0", spotter="flow", recognizer="ststnet")
 
 
-def desk(folder: Path | None, **settings: Any) -> SessionDesk[Built]:
+def desk(
+    folder: Path | None, on_folder: Callable[[Path], object] = lambda _: None, **settings: Any
+) -> SessionDesk[Built]:
     def build(config: GlintConfig, sinks: Sequence[Any], folder: Path | None) -> Built:
-        return config, folder
+        return Built(config, folder, sinks)
 
-    return SessionDesk(GlintConfig.from_tree(settings), folder, build, lambda: FOUND)
+    return SessionDesk(GlintConfig.from_tree(settings), folder, build, lambda: FOUND, on_folder)
 
 
 def stored(**changes: Any) -> Choices:
@@ -36,7 +56,7 @@ def stored(**changes: Any) -> Choices:
 
 def test_nothing_of_a_person_is_stored_before_consent(tmp_path: Path) -> None:
     at = desk(tmp_path / "s", recording={"enabled": True})
-    config, folder = at.build([])
+    config, folder, _ = at.build([])
     assert folder is None
     assert not config.recording.enabled
     with pytest.raises(ConfigError, match="consented"):
@@ -45,7 +65,7 @@ def test_nothing_of_a_person_is_stored_before_consent(tmp_path: Path) -> None:
         at.choose(stored(subject=""))
     assert at.build([])[1] is None
     at.choose(stored(record=True))
-    config, folder = at.build([])
+    config, folder, _ = at.build([])
     assert folder == tmp_path / "s"
     assert config.consent is not None
     document = consent_document(config.model_dump(mode="json"))
@@ -123,17 +143,92 @@ def test_a_calibration_is_for_its_own_source(tmp_path: Path) -> None:
 def test_a_calibration_tells_the_factor_for_the_false_alarms_that_are_accepted(
     tmp_path: Path,
 ) -> None:
-    assert not desk(None).knows_false_alarms
-    with pytest.raises(ConfigError, match="No calibration"):
-        desk(None).factor_for(1.0)
     path = tmp_path / "rig.json"
     tried = CHOSEN.model_copy(update={"factors": FACTORS, "alarms": ALARMS, "fitted_s": 300.0})
     calibration(threshold=tried).save(path)
     at = desk(None, calibration=str(path))
-    factors = [at.factor_for(accepted) for accepted in (0.2, 1.0, 5.0)]
+    budget = at.alarm_budget
+    assert isinstance(budget, AlarmBudget)
+    factors = [budget.at(accepted).factor for accepted in (0.2, 2.0, 5.0)]
     assert factors == sorted(factors, reverse=True)
     assert len(set(factors)) == 3
-    assert at.threshold_factor == tried.factor
+    # What the calibration itself was asked for is what sessions start with.
+    assert budget.at(1.0).factor == at.threshold_factor == tried.factor
+    assert budget.of(tried.factor) == budget.at(1.0)
+    assert budget.of(7.51) is None
+    with pytest.raises(ConfigError, match="choose one of"):
+        budget.at(0.001)
+    # It says nothing of another engine or another camera.
+    at.choose(replace(CAMERA, spotter="ltp-ml"))
+    assert "says nothing about ltp-ml" in str(at.alarm_budget)
+    at.choose_demo()
+    assert "Needs a calibration" in str(at.alarm_budget)
+
+
+def test_a_rate_that_no_threshold_keeps_is_not_offered(tmp_path: Path) -> None:
+    path = tmp_path / "rig.json"
+    loud = CHOSEN.model_copy(update={"factors": FACTORS, "alarms": (40,) * 12, "fitted_s": 30.0})
+    calibration(threshold=loud).save(path)
+    budget = desk(None, calibration=str(path)).alarm_budget
+    assert isinstance(budget, AlarmBudget)
+    assert list(budget.rates) == [1.0]
+
+
+def test_without_a_calibration_the_budget_says_what_is_missing(tmp_path: Path) -> None:
+    assert "python -m calibration" in str(desk(None).alarm_budget)
+    path = tmp_path / "rig.json"
+    calibration(verdict=Verdict.NOT_FIT).save(path)
+    assert "not fit" in str(desk(None, calibration=str(path)).alarm_budget)
+
+
+def later(at: SessionDesk[Built]) -> LaterStorage:
+    (found,) = [sink for sink in at.build([]).sinks if isinstance(sink, LaterStorage)]
+    return found
+
+
+def test_a_preview_is_stored_without_a_new_start_where_that_loses_nothing(tmp_path: Path) -> None:
+    folders: list[Path] = []
+    at = desk(tmp_path / "s", on_folder=folders.append)
+    preview = later(at)
+    preview.open(replace(SESSION, source=replace(SESSION.source, live=True)))
+    with pytest.raises(ConfigError, match="consented"):
+        at.store_now(stored(recognizer="ststnet", confirmed_by=""))
+    assert not at.storing
+    assert folders == []
+    told: list[SessionInfo | None] = []
+    choices = stored(recognizer="ststnet", store=False)
+    worker = threading.Thread(target=lambda: told.append(at.store_now(choices)))
+    worker.start()
+    while worker.is_alive():
+        preview.on_frame(replace(RECORD, host_s=float("inf")))
+    preview.close(METRICS)
+    (session,) = told
+    assert session is not None
+    assert session.folder == tmp_path / "s"
+    assert folders == [tmp_path / "s"]
+    assert (tmp_path / "s" / "consent.json").is_file()
+    assert at.store  # and so are the sessions that follow
+    assert at.build([]).folder == tmp_path / "s-2"
+    assert at.storing
+
+
+@pytest.mark.parametrize(
+    ("changes", "live"),
+    [
+        ({"record": True}, True),
+        ({"recognizer": "none"}, True),
+        ({"source": "demo"}, True),
+        ({}, False),
+    ],
+    ids=["pictures", "another engine", "another source", "a file"],
+)
+def test_what_needs_a_new_start_is_left_to_the_next_one(
+    tmp_path: Path, changes: dict[str, Any], live: bool
+) -> None:
+    at = desk(tmp_path / "s")
+    later(at).open(replace(SESSION, source=replace(SESSION.source, live=live)))
+    assert at.store_now(stored(**{"recognizer": "ststnet", **changes})) is None
+    assert at.build([]).folder == tmp_path / "s"
 
 
 def test_the_text_of_the_consent_says_what_it_must() -> None:

@@ -77,6 +77,7 @@ def test_session_json_tells_what_ran_from_the_start_to_the_end(sink, folder):
         "engines": {"spotter": {"name": "flow", "version": "1", "sha256": None}},
         "configuration": {"source": {"spec": "clip.mp4"}, "limit": None},
         "started_utc": "2026-01-01T12:00:00Z",
+        "stored_from": None,
         "end_state": "running",
         "notes": ["the index is damaged"],
     }

@@ -16,7 +16,9 @@ globalThis.GlintLive = (() => {
   const MAX_EVENTS = 200; // as many as the server can still be told about
   const EMOTIONS = ["negative", "positive", "surprise"];
   const OTHER = "other";
+  const SLATE = `data:image/svg+xml,${encodeURIComponent('<svg xmlns="http://www.w3.org/2000/svg" width="640" height="480"><rect width="640" height="480" fill="#161a20"/><text x="320" y="246" fill="#a0a5aa" font-family="sans-serif" font-size="22" text-anchor="middle">Hidden on this screen</text></svg>')}`;
   const CAUTION = "glint-caution-1"; // another text, another number: it is shown again
+  const HIDDEN_HERE = "glint-hidden-here";
   const COLOURED = new Set([...EMOTIONS, "unsure"]);
 
   const columns = () => ({ time_s: [], score: [], threshold: [], measured: [], lost: [] });
@@ -54,20 +56,22 @@ globalThis.GlintLive = (() => {
     return node;
   };
 
-  const remembered = (name, fallback) => {
+  const remembered = (name, fallback, storage = "localStorage") => {
     try {
-      return localStorage.getItem(name) ?? fallback;
+      return globalThis[storage].getItem(name) ?? fallback;
     } catch {
       return fallback; // a browser that keeps nothing
     }
   };
-  const remember = (name, value) => {
+  const remember = (name, value, storage = "localStorage") => {
     try {
-      localStorage.setItem(name, value);
+      globalThis[storage].setItem(name, value);
     } catch {
       // the page works without
     }
   };
+
+  let hiddenHere = remembered(HIDDEN_HERE, "false", "sessionStorage") === "true";
 
   const words = (name) => name.replaceAll("_", " ");
   const seconds = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
@@ -207,6 +211,13 @@ globalThis.GlintLive = (() => {
     post("markers", { text, who: who() }, `Marked: ${text}`);
   };
   const hide = () => post("screen", { hidden: !figures?.hidden });
+  /** Hide the face from this viewer only; another tab, and whoever else looks, sees on. */
+  const hideHere = () => {
+    hiddenHere = !hiddenHere;
+    remember(HIDDEN_HERE, String(hiddenHere), "sessionStorage");
+    for (const update of panels) update();
+  };
+  const faceless = () => hiddenHere || Boolean(figures?.hidden);
 
   const choose = (id) => {
     chosen = id;
@@ -230,6 +241,7 @@ globalThis.GlintLive = (() => {
     t: () => document.getElementById("glint-note")?.focus(),
     m: mark,
     b: hide,
+    h: hideHere,
     " ": () => drawing && (drawing.view().following ? drawing.pause() : drawing.follow()),
   };
   const TYPING = "input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable], [role=listbox], dialog";
@@ -277,15 +289,17 @@ globalThis.GlintLive = (() => {
       time.textContent = figures ? clock(now_s) : "";
       if (figures?.running || storage.stored) {
         made.push(el("span", { class: `gl-pill gl-${storage.stored ? "good" : "idle"}`, id: "glint-storage" },
-          storage.stored ? `Stored: ${storage.folder}${storage.subject ? `, subject ${storage.subject}` : ""}` : "Not stored"));
+          storage.stored ? `Stored: ${storage.folder}${storage.subject ? `, subject ${storage.subject}` : ""}${storage.from_s === null ? "" : `, from ${clock(storage.from_s)} on`}` : "Not stored"));
       }
       if (figures?.recording) made.push(el("span", { class: "gl-pill gl-rec" }, "Recording pictures"));
-      if (figures?.hidden) made.push(el("span", { class: "gl-pill gl-warn", id: "glint-hidden" }, "Picture hidden (B)"));
+      if (figures?.hidden) made.push(el("span", { class: "gl-pill gl-warn", id: "glint-hidden" }, "Hidden on every screen (B)"));
+      if (hiddenHere) made.push(el("span", { class: "gl-pill gl-warn", id: "glint-hidden-here" }, "Hidden on this screen (H)"));
       const notes = (figures?.banners ?? []).filter((note) => note.tone === "bad" || !dismissed.has(note.text));
-      const now = JSON.stringify([state, storage, figures?.recording, figures?.hidden, notes, about?.source]);
+      const now = JSON.stringify([state, storage, figures?.recording, figures?.hidden, hiddenHere, notes, about?.source]);
       gate("glint-start", figures?.running);
       gate("glint-stop", !figures?.running);
       gate("glint-demo", figures?.running && storage.stored);
+      gate("glint-store-now", !figures?.running || storage.stored);
       if (now === shown) return;
       shown = now;
       pills.replaceChildren(...made);
@@ -312,7 +326,7 @@ globalThis.GlintLive = (() => {
       el("h2", { id: "glint-caution-title" }, "Before you look"),
       el("p", {}, "Glint marks short movements of a face. A micro-expression is not proof of lying: it shows that something moved, not why, and not what a person thinks or feels."),
       el("p", {}, "Marks can be wrong, and movements can be missed. Base no decision about a person on them. The European Union prohibits inferring emotions at work and in schools, medical and safety reasons excepted."),
-      el("p", {}, "Film only people who have consented. Key B hides the picture on every screen."),
+      el("p", {}, "Film only people who have consented. Key B hides the face on every screen, key H on this one."),
       el("button", { class: "gl-main", click: () => { remember(CAUTION, "read"); dialog.close(); dialog.remove(); } }, "I understand"));
     document.body.append(dialog);
     dialog.addEventListener("cancel", (event) => event.preventDefault());
@@ -324,8 +338,11 @@ globalThis.GlintLive = (() => {
   const picture = (element, path, magnification) => {
     const image = el("img", { alt: "Live picture", width: 640, height: 480 });
     const chosenLayers = new Set(remembered("glint-overlay", "box,landmarks,arrows").split(",").filter(Boolean));
+    let asked = null;
     const show = () => {
-      image.src = document.hidden ? "data:," : `${path}?overlay=${[...chosenLayers].join()}&t=${Date.now()}`;
+      asked = document.hidden || hiddenHere ? null : [...chosenLayers].join();
+      image.src = asked === null ? SLATE : `${path}?overlay=${asked}&t=${Date.now()}`;
+      image.alt = hiddenHere ? "The picture is hidden on this screen" : "Live picture";
     };
     const buttons = [["box", "Box"], ["landmarks", "Landmarks"], ["arrows", "Arrows"], ["heat", "Heat"]].map(([name, text]) =>
       el("button", { "data-layer": name, "aria-pressed": String(chosenLayers.has(name)), click: () => {
@@ -338,15 +355,20 @@ globalThis.GlintLive = (() => {
         remember("glint-overlay", [...chosenLayers].join());
         show();
       } }, text));
-    const blank = el("button", { class: "gl-blank", click: hide, title: "Hide the face on every screen (B)" });
+    const here = el("button", { id: "glint-hide-here", click: hideHere, title: "Hides the face on this screen only (H)" });
+    const blank = el("button", { id: "glint-hide", click: hide, title: "Hides the face from everybody who looks, until somebody shows it again (B)" });
     const note = el("span", { class: "gl-note" });
     element.replaceChildren(el("figure", { class: "gl-picture" }, image,
-      el("figcaption", {}, el("span", { class: "gl-group", role: "group", "aria-label": "Overlay" }, ...buttons), blank, note)));
+      el("figcaption", {}, el("span", { class: "gl-group", role: "group", "aria-label": "Overlay" }, ...buttons),
+        el("span", { class: "gl-group gl-blank", role: "group", "aria-label": "Hide the face" }, here, blank), note)));
     document.addEventListener("visibilitychange", show);
-    image.addEventListener("error", () => { if (!document.hidden) setTimeout(show, 1000); });
+    image.addEventListener("error", () => { if (asked !== null) setTimeout(show, 1000); });
     show();
     panel(() => {
-      blank.textContent = figures?.hidden ? "Show picture (B)" : "Hide picture (B)";
+      if (!document.hidden && hiddenHere === (asked !== null)) show();
+      here.textContent = hiddenHere ? "Show here (H)" : "Hide here (H)";
+      here.setAttribute("aria-pressed", String(hiddenHere));
+      blank.textContent = figures?.hidden ? "Show to all (B)" : "Hide from all (B)";
       blank.setAttribute("aria-pressed", String(Boolean(figures?.hidden)));
       note.textContent = chosenLayers.has("arrows") ? `Arrows: motion, ${magnification} times enlarged` : chosenLayers.has("heat") ? "Heat: how far each region has moved" : "";
     });
@@ -486,7 +508,7 @@ globalThis.GlintLive = (() => {
         el("div", { class: "gl-scroll", tabindex: 0, "aria-label": "List of detections" },
           el("table", {}, el("thead", {}, el("tr", {}, ...heads.map(([text, name]) => el("th", { class: name }, text)))), body)),
         detail),
-      el("p", { class: "gl-keys" }, ...[["↑ ↓", "select"], ["Y", "right"], ["N", "wrong"], ["1–9", "emotion"], ["T", "note"], ["U", "undo"], ["M", "mark"], ["B", "hide picture"], ["Space", "hold the timeline"]].flatMap(([key, text]) => [el("kbd", {}, key), `${text} `])),
+      el("p", { class: "gl-keys" }, ...[["↑ ↓", "select"], ["Y", "right"], ["N", "wrong"], ["1–9", "emotion"], ["T", "note"], ["U", "undo"], ["M", "mark"], ["B", "hide the face from all"], ["H", "only here"], ["Space", "hold the timeline"]].flatMap(([key, text]) => [el("kbd", {}, key), `${text} `])),
       truthBox));
     const view = detailView(detail);
     const rowOf = (event) => el("tr", { "data-id": event.id, "data-state": event.state, "data-verdict": event.verdict, click: () => choose(event.id) },
@@ -520,7 +542,7 @@ globalThis.GlintLive = (() => {
       for (const [id, row] of rows) if (!kept.has(id)) { row.node.remove(); rows.delete(id); }
       let before = null;
       for (const event of listed) {
-        const text = JSON.stringify([event, figures?.hidden, figures?.thumbnails, seen.session]);
+        const text = JSON.stringify([event, faceless(), figures?.thumbnails, seen.session]);
         let row = rows.get(event.id);
         if (!row || row.text !== text) {
           const node = rowOf(event);
@@ -540,7 +562,7 @@ globalThis.GlintLive = (() => {
     });
   };
 
-  const faceOf = (event, size) => event.picture && !figures?.hidden && figures?.thumbnails
+  const faceOf = (event, size) => event.picture && !faceless() && figures?.thumbnails
     ? el("img", { src: `apexes/${event.id}.jpg?s=${seen.session}&f=${event.apex_frame}`, width: size, height: size, alt: `Face at the apex of #${event.id}`, loading: "lazy" })
     : el("span", { class: "gl-noface", style: `width:${size}px;height:${size}px` });
 
@@ -572,7 +594,7 @@ globalThis.GlintLive = (() => {
     let shown = "";
     let of = null;
     return (event) => {
-      const text = JSON.stringify([event, figures?.hidden, figures?.thumbnails, labels(), seen.session]);
+      const text = JSON.stringify([event, faceless(), figures?.thumbnails, labels(), seen.session]);
       if (text === shown) return;
       const note = document.getElementById("glint-note");
       const typed = note && of === event?.id ? note.value : "";
