@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from engines.events import Event
+from engines.motion.depth import DEPTH_CELLS
 from engines.motion.meter import MotionMeter
 from engines.recognition.base import EventClip
 from engines.spotting.base import Spotter
@@ -55,6 +58,7 @@ class Analysis:
             epoch=alignment.epoch,
             mesh=alignment.mesh,
             head_speed=alignment.head_speed,
+            depth=alignment.depth,
         )
         measured = time.perf_counter()
         output = self._spotter.push(sample)
@@ -109,4 +113,14 @@ def cut_clip(reader: RingReader[Alignment], event: Event) -> EventClip | None:
         onset=onset,
         apex=max(apex, onset),
         mesh=window.payloads[onset].mesh,
+        depths=_depths(window.payloads),
     )
+
+
+def _depths(alignments: Sequence[Alignment]) -> npt.NDArray[np.float32] | None:
+    """(N, 64, 64) depth maps, missing where a frame has none; None when none has."""
+    maps = [alignment.depth for alignment in alignments]
+    if all(each is None for each in maps):
+        return None
+    missing = np.zeros((DEPTH_CELLS, DEPTH_CELLS), np.float32)
+    return np.stack([missing if each is None else each for each in maps])

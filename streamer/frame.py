@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
+Depth = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,9 @@ class Frame:
         gap_cause: Why they are missing (`""` when none are), e.g. `source_timestamp_gap`.
         image: (H, W, 3) uint8 BGR or (H, W) uint8 gray. A view into a ring: copy to keep.
         flags: What is wrong with the picture or its time: `black`, `saturated`, `frozen` …
+        depth: (H, W) uint16 distance of what each pixel of `image` shows, in millimetres; 0 where
+            the depth camera saw nothing. An array of its own, never overwritten. None from a
+            source without depth, or that was not asked for it.
     """
 
     index: int
@@ -35,3 +39,4 @@ class Frame:
     gap_cause: str
     image: Image
     flags: tuple[str, ...] = ()
+    depth: Depth | None = None

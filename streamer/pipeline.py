@@ -274,6 +274,10 @@ class Pipeline:
             for sink in self._sinks:
                 sink.close(self._measure("failed"))
             raise
+        if session.source.depth:
+            self._note(
+                "The recording holds no depth pictures: engines that read depth cannot run on it."
+            )
 
     def _describe(self, info: SourceInfo) -> SessionInfo:
         assert self._spotter is not None
@@ -397,7 +401,8 @@ class Pipeline:
                 cause = slot.frame.gap_cause or ("alignment_torn" if torn else "")
                 torn = 0
                 self._faces.publish(
-                    replace(slot.frame, image=out, gap_before=gap, gap_cause=cause), alignment
+                    replace(slot.frame, image=out, gap_before=gap, gap_cause=cause, depth=None),
+                    alignment,
                 )
                 aligning.record(time.perf_counter() - started)
         finally:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from engines.motion.canonical import FACE_SIZE, INTER_OCULAR_PX, REGION_NAMES
 from engines.motion.config import MotionConfig
+from engines.motion.depth import DEPTH_CELLS, DepthMap, depth_change
 from engines.motion.flow import create_flow
 from engines.motion.regions import GRID, RegionWeights
 from engines.spotting.base import MotionSample
@@ -46,12 +47,13 @@ class MotionMeter:
     def __init__(self, config: MotionConfig, fps: float, *, delta_flow: bool = False) -> None:
         self._config = config
         self._flow = create_flow(config.flow)
-        depth = math.ceil(config.delta_s * fps * 1.5) + 4
+        slots = math.ceil(config.delta_s * fps * 1.5) + 4
         self._delta_flow = delta_flow
-        self._past = np.zeros((depth if delta_flow else 0, *DELTA_SHAPE), np.uint8)
+        self._past = np.zeros((slots if delta_flow else 0, *DELTA_SHAPE), np.uint8)
+        self._past_depth: npt.NDArray[np.float32] | None = None  # until there is a depth map
         self._field = np.zeros((FACE_SIZE, FACE_SIZE, 2), np.float32)
-        self._past_moved = np.zeros((depth, _R + 2, 2), np.float32)
-        self._past_s = np.full(depth, -math.inf)
+        self._past_moved = np.zeros((slots, _R + 2, 2), np.float32)
+        self._past_s = np.full(slots, -math.inf)
         self._motion = np.zeros((_R, 2), np.float32)
         self._velocity = np.zeros((_R, 2), np.float32)
         self._strain = np.zeros(_R, np.float32)
@@ -80,6 +82,7 @@ class MotionMeter:
         epoch: int,
         mesh: npt.NDArray[np.float32] | None,
         head_speed: float,
+        depth: DepthMap | None = None,
     ) -> MotionSample:
         """Measure one frame.
 
@@ -91,13 +94,14 @@ class MotionMeter:
             epoch: Alignment epoch; a new one starts measurement anew.
             mesh: (468, 3) float32 canonical landmarks with depth; needed with a face.
             head_speed: Head motion in inter-ocular distances a second.
+            depth: Depth map of the face; None without a depth camera.
 
         Returns:
             The sample; its arrays are overwritten by the next call.
         """
         if face is None or mesh is None:
             self.reset()
-            return self._sample(index, time_s, gap_before, head_speed, False, None, None, 0.0)
+            return self._sample(index, time_s, gap_before, head_speed, False, None, None, None, 0.0)
         restart = epoch != self._epoch
         if restart:
             self.reset()
@@ -111,7 +115,7 @@ class MotionMeter:
         self._eyes[:] = moved[_R:]
         self._measure_strain(cells)
         before, delta_s = self._before(time_s)
-        flow_delta = None
+        flow_delta = change = None
         self._velocity[:] = 0
         if before is not None:
             np.subtract(moved[:_R], self._past_moved[before, :_R], out=self._velocity)
@@ -119,10 +123,21 @@ class MotionMeter:
                 flow_delta = self._field
                 np.copyto(self._seen, face[DELTA_WINDOW])
                 flow_delta[DELTA_WINDOW] = self._flow(self._past[before], self._seen)
-        self._remember(face, moved, time_s)
+                if depth is not None and self._past_depth is not None:
+                    change = depth_change(self._past_depth[before], depth, flow_delta)
+        self._remember(face, moved, time_s, depth)
         self._maybe_renew(face, mesh, time_s, delta_s, moved)
         return self._sample(
-            index, time_s, gap_before, head_speed, restart, face, flow_delta, delta_s, mesh
+            index,
+            time_s,
+            gap_before,
+            head_speed,
+            restart,
+            face,
+            flow_delta,
+            change,
+            delta_s,
+            mesh,
         )
 
     # -- measurement -------------------------------------------------------------------------
@@ -162,11 +177,19 @@ class MotionMeter:
         return None, 0.0
 
     def _remember(
-        self, face: npt.NDArray[np.uint8], moved: npt.NDArray[np.float32], time_s: float
+        self,
+        face: npt.NDArray[np.uint8],
+        moved: npt.NDArray[np.float32],
+        time_s: float,
+        depth: DepthMap | None,
     ) -> None:
         slot = self._count % len(self._past_s)
         if self._delta_flow:
             self._past[slot] = face[DELTA_WINDOW]
+            if depth is not None and self._past_depth is None:
+                self._past_depth = np.zeros((len(self._past), *[DEPTH_CELLS] * 2), np.float32)
+            if self._past_depth is not None:
+                self._past_depth[slot] = 0 if depth is None else depth
         self._past_moved[slot] = moved
         self._past_s[slot] = time_s
         self._count += 1
@@ -215,6 +238,7 @@ class MotionMeter:
         restart: bool,
         face: npt.NDArray[np.uint8] | None,
         flow_delta: npt.NDArray[np.float32] | None,
+        change: npt.NDArray[np.float32] | None,
         delta_s: float,
         mesh: npt.NDArray[np.float32] | None = None,
     ) -> MotionSample:
@@ -236,6 +260,7 @@ class MotionMeter:
             face=face,
             flow_delta=flow_delta,
             mesh=mesh,
+            depth_change=change,
         )
 
 

@@ -25,6 +25,8 @@ class EventClip:
         onset: Position of the onset (the neutral reference of the movement) in `faces`.
         apex: Position of the apex in `faces`.
         mesh: (468, 3) float32 canonical landmarks at the onset; None where they are not known.
+        depths: (N, 64, 64) float32 depth maps of the faces (`engines.motion.depth`); None without a
+            depth camera.
     """
 
     faces: npt.NDArray[np.uint8]
@@ -32,6 +34,7 @@ class EventClip:
     onset: int
     apex: int
     mesh: npt.NDArray[np.float32] | None = None
+    depths: npt.NDArray[np.float32] | None = None
 
 
 def steady_face(clip: EventClip, position: int) -> npt.NDArray[np.float32]:

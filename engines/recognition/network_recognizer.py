@@ -6,14 +6,25 @@ logits averaged: the causal form of the published vote over the frames up to the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from calibration.temperature import probabilities
+from engines.errors import EngineError
 from engines.events import Explanation
-from engines.motion.planes import COLUMNS, PLANES_SIZE, PREPROCESSING, ROWS, SPAN_S, PairPlanes
+from engines.motion.planes import (
+    COLUMNS,
+    DEPTH_PREPROCESSING,
+    PLANES_SIZE,
+    PREPROCESSING,
+    ROWS,
+    SPAN_S,
+    PairPlanes,
+)
 from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
 from engines.recognition.base import EventClip, Recognition, name_emotion
 from engines.recognition.explanation import (
@@ -45,10 +56,12 @@ class NetworkRecognizer:
         EngineError: A file is missing or corrupt, or made for another flow representation.
     """
 
+    preprocessing: ClassVar[Mapping[str, object]] = PREPROCESSING
+
     def __init__(self, folder: Path, backend: str = "auto") -> None:
         self.name = folder.name
         manifest, self._graph = open_network(
-            folder, self.name, RecognitionManifest, PREPROCESSING, backend
+            folder, self.name, RecognitionManifest, self.preprocessing, backend
         )
         self.version = manifest.version
         self.classes = manifest.classes
@@ -69,8 +82,7 @@ class NetworkRecognizer:
             The emotion and calibrated probabilities. A clip without any motion gives the network's
             answer to nothing; such an event never reaches recognition.
         """
-        self._seen = clip, event_planes(clip)
-        logits = self._logits(self._seen[1]).mean(axis=0, keepdims=True)
+        logits = self._logits(self._planes(clip)).mean(axis=0, keepdims=True)
         shares = probabilities(logits, self._temperature)[0]
         return name_emotion(self.classes, shares, self._unsure_below)
 
@@ -102,38 +114,60 @@ class NetworkRecognizer:
     def _planes(self, clip: EventClip) -> npt.NDArray[np.float32]:
         """What the network sees of a clip; of the last one that it answered, not measured again."""
         if self._seen is None or self._seen[0] is not clip:
-            self._seen = clip, event_planes(clip)
+            self._seen = clip, self._measure(clip)
         return self._seen[1]
+
+    def _measure(self, clip: EventClip) -> npt.NDArray[np.float32]:
+        return event_planes(clip)
 
     def close(self) -> None:
         """Close the network."""
         self._graph.close()
 
 
-def average_logits(graph: GraphRunner, clip: EventClip) -> npt.NDArray[np.float64]:
+class DepthRecognizer(NetworkRecognizer):
+    """A recognition network that sees depth change in place of strain."""
+
+    preprocessing = DEPTH_PREPROCESSING
+
+    def _measure(self, clip: EventClip) -> npt.NDArray[np.float32]:
+        return event_planes(clip, depth=True)
+
+
+def average_logits(
+    graph: GraphRunner, clip: EventClip, *, depth: bool = False
+) -> npt.NDArray[np.float64]:
     """Mean logits of the flows that lead to an event's apex.
 
     Args:
         graph: A recognition network.
         clip: The event's aligned faces.
+        depth: Whether the network sees depth change.
 
     Returns:
         (C,) float64, *neutral* included where the network has it.
     """
-    logits = graph.run({INPUT_NAME: event_planes(clip)})[OUTPUT_NAME]
+    logits = graph.run({INPUT_NAME: event_planes(clip, depth=depth)})[OUTPUT_NAME]
     return np.asarray(logits.mean(axis=0, dtype=np.float64))
 
 
-def event_planes(clip: EventClip) -> npt.NDArray[np.float32]:
+def event_planes(clip: EventClip, *, depth: bool = False) -> npt.NDArray[np.float32]:
     """The planes of the flows that lead to an event's apex.
 
     Args:
         clip: The event's aligned faces.
+        depth: Make depth change the third plane, not strain.
 
     Returns:
         (N, 3, 42, 42) float32, N at least 1. A flow spans 0.1 s, or what there is of it before a
-        frame in the clip; zeros for a clip that begins with its apex.
+        frame in the clip; zeros for a clip that begins with its apex, and for a pair of faces
+        whose depth maps show too little.
+
+    Raises:
+        EngineError: Depth is asked for, and the clip has none.
     """
+    if depth and clip.depths is None:
+        raise EngineError("This event has no depth pictures: choose another recogniser.")
     measure = PairPlanes()
     times, chosen = clip.times_s, _voters(clip)
     planes = np.zeros((len(chosen), 3, PLANES_SIZE, PLANES_SIZE), np.float32)
@@ -141,9 +175,13 @@ def event_planes(clip: EventClip) -> npt.NDArray[np.float32]:
         before = max(
             int(np.searchsorted(times, times[after] - SPAN_S + _EPSILON_S, "right")) - 1, 0
         )
-        if before < after:
-            span_s = float(times[after] - times[before])
-            measure(clip.faces[before], clip.faces[after], span_s, out)
+        if before >= after:
+            continue
+        faces, span_s = (clip.faces[before], clip.faces[after]), float(times[after] - times[before])
+        if depth and clip.depths is not None:
+            measure.scene(*faces, (clip.depths[before], clip.depths[after]), span_s, out)
+        else:
+            measure(*faces, span_s, out)
     return planes
 
 

@@ -37,6 +37,15 @@ def _network(name: str) -> Callable[[str], Recognizer]:
     return build
 
 
+def _depth(name: str) -> Callable[[str], Recognizer]:
+    def build(backend: str) -> Recognizer:
+        from engines.recognition.network_recognizer import DepthRecognizer  # noqa: PLC0415
+
+        return DepthRecognizer(Path(__file__).parent / name, backend)
+
+    return build
+
+
 def _sequence(name: str) -> Callable[[str], Recognizer]:
     def build(backend: str) -> Recognizer:
         from engines.recognition.sequence_recognizer import SequenceRecognizer  # noqa: PLC0415
@@ -60,12 +69,17 @@ RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType(
 )
 """Name to builder from a backend. An engine's own libraries are imported when it is built."""
 
+DEPTH_RECOGNIZERS: Mapping[str, Callable[[str], Recognizer]] = MappingProxyType(
+    {"sfamnet-depth": _depth("sfamnet-depth")}
+)
+"""The same of engines that need a depth camera beside the other."""
+
 
 def create_recognizer(name: str, backend: str = "auto") -> Recognizer:
     """Build a recognition engine.
 
     Args:
-        name: One of `RECOGNIZERS`.
+        name: One of `RECOGNIZERS` or `DEPTH_RECOGNIZERS`.
         backend: What runs its network, one of `engines.runtime.BACKENDS`.
 
     Returns:
@@ -74,10 +88,9 @@ def create_recognizer(name: str, backend: str = "auto") -> Recognizer:
     Raises:
         EngineError: There is no such engine, or its model file is missing or corrupt.
     """
-    try:
-        build = RECOGNIZERS[name]
-    except KeyError:
+    known = {**RECOGNIZERS, **DEPTH_RECOGNIZERS}
+    if name not in known:
         raise EngineError(
-            f"There is no recogniser named {name!r}; choose one of {', '.join(RECOGNIZERS)}."
-        ) from None
-    return build(backend)
+            f"There is no recogniser named {name!r}; choose one of {', '.join(known)}."
+        )
+    return known[name](backend)

@@ -37,6 +37,9 @@ class MotionSample:
             outside `engines.motion.meter.DELTA_WINDOW`. None when not `valid`, in the first
             `delta_s`, and for a spotter that does not read it.
         mesh: (468, 3) float32 canonical landmarks with depth; None when not `valid`.
+        depth_change: (64, 64) float32 motion of the skin towards the camera over the last
+            `delta_s` (`engines.motion.depth`); None wherever `flow_delta` is, without a depth
+            camera, and where that saw too little.
     """
 
     index: int
@@ -53,6 +56,7 @@ class MotionSample:
     face: npt.NDArray[np.uint8] | None = None
     flow_delta: npt.NDArray[np.float32] | None = None
     mesh: npt.NDArray[np.float32] | None = None
+    depth_change: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,22 @@ report: an event that lasts longer is withdrawn.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from engines.events import Event, EventState
-from engines.motion.planes import PLANES_SIZE, PREPROCESSING, SPAN_S, composite_planes
+from engines.motion.planes import (
+    DEPTH_PREPROCESSING,
+    PLANES_SIZE,
+    PREPROCESSING,
+    SPAN_S,
+    composite_planes,
+    scene_planes,
+)
 from engines.network_files import INPUT_NAME, NetworkManifest, open_network
 from engines.spotting.base import MotionSample, SpotterOutput
 from engines.spotting.decision import CausalDecision, DecisionConfig
@@ -125,11 +134,12 @@ class NetworkSpotter:
     """
 
     reads_delta_flow = True
+    preprocessing: ClassVar[Mapping[str, object]] = PREPROCESSING
 
     def __init__(self, folder: Path, fps: float, backend: str = "auto") -> None:
         self.name = folder.name
         manifest, self._graph = open_network(
-            folder, self.name, SpottingManifest, PREPROCESSING, backend
+            folder, self.name, SpottingManifest, self.preprocessing, backend
         )
         self.version = manifest.version
         self.model_sha256 = manifest.sha256
@@ -157,10 +167,16 @@ class NetworkSpotter:
 
     def score(self, sample: MotionSample) -> float:
         """The network's score of one frame; NaN without a flow over the last 0.1 s."""
-        if sample.flow_delta is None:
+        if not self._draw(sample):
             return math.nan
-        composite_planes(sample.flow_delta, sample.delta_s, out=self._planes[0])
         return float(self._graph.run({INPUT_NAME: self._planes})[OUTPUT_NAME][0])
+
+    def _draw(self, sample: MotionSample) -> bool:
+        """Write what the network sees of a frame; False where that is not known."""
+        if sample.flow_delta is None:
+            return False
+        composite_planes(sample.flow_delta, sample.delta_s, out=self._planes[0])
+        return True
 
     def push(self, sample: MotionSample) -> SpotterOutput:
         """Take the next frame; see `Spotter.push`."""
@@ -181,3 +197,19 @@ class NetworkSpotter:
     def close(self) -> None:
         """Close the network."""
         self._graph.close()
+
+
+class DepthSpotter(NetworkSpotter):
+    """A spotting network that sees depth change in place of strain.
+
+    A frame whose depth picture is missing, or shows too little of the face, has no score.
+    """
+
+    preprocessing = DEPTH_PREPROCESSING
+
+    def _draw(self, sample: MotionSample) -> bool:
+        flow, change = sample.flow_delta, sample.depth_change
+        if flow is None or change is None:
+            return False
+        scene_planes(flow, change, sample.delta_s, out=self._planes[0])
+        return True

@@ -25,11 +25,14 @@ OFFLINE_SPOTTERS = ("lssnet", "lgsnet", *_MADE_HERE)
 Those on I3D are there only where somebody has trained them.
 """
 
+DEPTH_SPOTTERS = ("sfamnet-depth",)
+"""Spotters with a network that need a depth camera beside the other."""
+
 LEARNED_SPOTTERS = ("mean", "sfamnet", "mc-wes", *OFFLINE_SPOTTERS)
 """Spotters with a network, whose files lie in folders of these names."""
 
 SPOTTERS = ("flow", "ltp-ml", *LEARNED_SPOTTERS)
-"""All of them; `flow` is the training-free one."""
+"""All that need nothing but pictures; `flow` is the training-free one."""
 
 
 def create_spotter(
@@ -38,7 +41,7 @@ def create_spotter(
     """Build a spotting engine.
 
     Args:
-        name: One of `SPOTTERS`, or two that must agree (`flow+mean`).
+        name: One of `SPOTTERS` or `DEPTH_SPOTTERS`, or two that must agree (`flow+mean`).
         flow: Settings of the training-free spotter.
         fps: Nominal frame rate, for sizing.
         backend: What runs a network, one of `engines.runtime.BACKENDS`.
@@ -69,9 +72,12 @@ def create_spotter(
         from engines.spotting.network_spotter import NetworkSpotter  # noqa: PLC0415
 
         return NetworkSpotter(_ENGINES / name, fps, backend)
-    raise EngineError(
-        f"There is no spotting engine named {name!r}; choose one of: {', '.join(SPOTTERS)}."
-    )
+    if name in DEPTH_SPOTTERS:
+        from engines.spotting.network_spotter import DepthSpotter  # noqa: PLC0415
+
+        return DepthSpotter(_ENGINES / name, fps, backend)
+    known = ", ".join((*SPOTTERS, *DEPTH_SPOTTERS))
+    raise EngineError(f"There is no spotting engine named {name!r}; choose one of: {known}.")
 
 
 def create_offline_spotter(name: str, backend: str = "auto") -> OfflineProposalSpotter:

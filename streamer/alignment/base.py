@@ -44,6 +44,8 @@ class Alignment:
         flags: Quality flags: `small_face`, `rotated`, `several_faces`, `out_of_picture`,
             `mesh_late`.
         luminance: Mean gray level of the face's skin in the picture, of 255; NaN when unknown.
+        depth: (64, 64) float32 distance of the canonical face's cells in millimetres, 0 where the
+            depth camera saw nothing (`engines.motion.depth`); None without a depth picture.
     """
 
     state: AlignmentState
@@ -59,6 +61,7 @@ class Alignment:
     head_speed: float
     flags: tuple[str, ...]
     luminance: float = math.nan
+    depth: npt.NDArray[np.float32] | None = None
 
 
 @runtime_checkable

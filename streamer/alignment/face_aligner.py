@@ -24,6 +24,7 @@ import numpy.typing as npt
 from engines.motion.canonical import FACE_SIZE, INTER_OCULAR_PX
 from streamer.alignment import landmarks as index
 from streamer.alignment.base import Alignment, AlignmentState
+from streamer.alignment.depth import canonical_depth
 from streamer.alignment.face_mesh import (
     FaceMeshThread,
     MeshResult,
@@ -364,6 +365,7 @@ class FaceAligner:
             head_speed=self._head_speed(back, frame.time_s),
             flags=tuple(flags),
             luminance=face.luminance,
+            depth=None if frame.depth is None else canonical_depth(frame.depth, face.alignment),
         )
 
     def _head_speed(self, back: Similarity, now: float) -> float:

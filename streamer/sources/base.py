@@ -35,6 +35,7 @@ class SourceOptions:
         seed: Seed of the demo source.
         realtime: Deliver a file or the demo at its own pace instead of as fast as it is read.
         camera: What a camera is set to.
+        depth: Deliver depth pictures too, where the source has them.
     """
 
     fps: float | None = None
@@ -45,6 +46,7 @@ class SourceOptions:
     seed: int = 0
     realtime: bool = True
     camera: CameraConfig = field(default_factory=CameraConfig)
+    depth: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class SourceInfo:
         device_clock: True when `Frame.device_s` is filled.
         notes: Things the user must be told, e.g. that another rate than asked was granted.
         device: What a camera is and is set to (model, serial, exposure …), for the record.
+        depth: True when `Frame.depth` is filled.
     """
 
     name: str
@@ -79,6 +82,7 @@ class SourceInfo:
     device_clock: bool
     notes: tuple[str, ...] = ()
     device: Mapping[str, str | float] = field(default_factory=dict)
+    depth: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,4 +1,8 @@
-"""A folder of numbered pictures, as CASME II and SAMM ship their clips."""
+"""A folder of numbered pictures, as CASME II and SAMM ship their clips.
+
+CAS(ME)³ ships a folder of depth pictures beside each folder of pictures: `color/1.jpg` and
+`depth/1.png`, of the same size, 16 bits a pixel in millimetres, 0 where nothing was seen.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,18 @@ import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from streamer.errors import SourceError
-from streamer.frame import Frame, Image
+from streamer.frame import Depth, Frame, Image
 from streamer.sources.base import SourceInfo, SourceOptions, SourceState
 from streamer.sources.opencv import quiet_opencv
 from streamer.sources.playback import Playback
@@ -25,6 +30,7 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 _GAP_CAUSE = "missing_file"
 _THREADS = 2
 _AHEAD = 8
+_COLOUR_FOLDER, _DEPTH_FOLDER = "color", "depth"
 
 
 class ImageFolderSource:
@@ -36,7 +42,7 @@ class ImageFolderSource:
 
     Args:
         spec: Path of the folder.
-        options: `fps` is required; `duration_s` and `realtime` are followed.
+        options: `fps` is required; `duration_s`, `realtime` and `depth` are followed.
     """
 
     kind = "folder"
@@ -47,6 +53,7 @@ class ImageFolderSource:
         self._playback = Playback(options)
         self._state = SourceState.CLOSED
         self._pool: ThreadPoolExecutor | None = None
+        self._without_depth = 0
 
     @staticmethod
     def matches(spec: str) -> bool:
@@ -58,12 +65,18 @@ class ImageFolderSource:
         """What the source is doing now."""
         return self._state
 
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Pictures without a depth picture, where there are others with one."""
+        return {"missing_depth": self._without_depth} if self._without_depth else {}
+
     def open(self) -> SourceInfo:
         """List the folder and look into the header of every picture.
 
         Raises:
             SourceError: No rate was asked for, or the folder is missing, forbidden, without
-                pictures, with pictures of several sizes or with unreadable ones.
+                pictures, with pictures of several sizes or with unreadable ones, or the depth
+                pictures do not belong to the others.
         """
         self.close()
         fps = self._options.fps
@@ -78,6 +91,10 @@ class ImageFolderSource:
         first = decode_picture(self._pictures[0], self._flags)
         self._shape = first.shape
         self._fps = fps
+        self._depth_of = _depth_pictures(self._path) if self._options.depth else {}
+        self._without_depth = 0
+        for depth in list(self._depth_of.values())[:1]:
+            decode_depth(depth, first.shape[:2])
 
         gaps = _gaps([picture.stem for picture in self._pictures])
         notes = []
@@ -94,7 +111,7 @@ class ImageFolderSource:
         self._sequence = iter(list(zip(self._pictures, gaps, strict=True))[:frames])
         self._index = -1
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="glint-folder")
-        self._ahead: deque[tuple[Path, int, Future[Image]]] = deque()
+        self._ahead: deque[tuple[Path, int, Future[tuple[Image, Depth | None]]]] = deque()
         self._state = SourceState.LIVE
         return SourceInfo(
             name=str(self._path),
@@ -108,6 +125,7 @@ class ImageFolderSource:
             frames=frames,
             device_clock=False,
             notes=tuple(notes),
+            depth=bool(self._depth_of),
         )
 
     def read(self, out: Image) -> Frame | None:
@@ -121,7 +139,7 @@ class ImageFolderSource:
             return None
         while len(self._ahead) < _AHEAD and (item := next(self._sequence, None)) is not None:
             picture, gap = item
-            future = self._pool.submit(decode_picture, picture, self._flags)
+            future = self._pool.submit(self._decode, picture)
             self._ahead.append((picture, gap, future))
         if not self._ahead:
             self._state = SourceState.ENDED
@@ -131,10 +149,11 @@ class ImageFolderSource:
         self._index += 1 + gap
         time_s = self._index / self._fps
         self._playback.wait(time_s)
-        image = future.result()
+        image, depth = future.result()
         if image.shape != self._shape:
             raise _several_sizes(self._path, self._pictures[0], picture)
         np.copyto(out, image)
+        self._without_depth += depth is None and bool(self._depth_of)
         return Frame(
             index=self._index,
             time_s=time_s,
@@ -143,6 +162,7 @@ class ImageFolderSource:
             gap_before=gap,
             gap_cause=_GAP_CAUSE if gap else "",
             image=out,
+            depth=depth,
         )
 
     def interrupt(self) -> None:
@@ -157,6 +177,11 @@ class ImageFolderSource:
             self._ahead.clear()
             self._playback.reset()
         self._state = SourceState.CLOSED
+
+    def _decode(self, picture: Path) -> tuple[Image, Depth | None]:
+        """A picture and its depth picture; on a thread of the pool."""
+        image, depth = decode_picture(picture, self._flags), self._depth_of.get(picture.stem)
+        return image, None if depth is None else decode_depth(depth, image.shape[:2])
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -235,15 +260,15 @@ def _same_size(pictures: Sequence[Path]) -> bool:
     return gray
 
 
-def decode_picture(picture: Path, flags: int) -> npt.NDArray[np.uint8]:
+def decode_picture(picture: Path, flags: int) -> npt.NDArray[Any]:
     """Decode a picture file.
 
     Args:
         picture: The file.
-        flags: OpenCV's `IMREAD_COLOR` or `IMREAD_GRAYSCALE`.
+        flags: OpenCV's `IMREAD_COLOR`, `IMREAD_GRAYSCALE` or `IMREAD_UNCHANGED`.
 
     Returns:
-        (H, W, 3) BGR or (H, W) gray.
+        (H, W, 3) BGR or (H, W) gray, uint8 unless unchanged.
 
     Raises:
         SourceError: It cannot be read, or is cut off.
@@ -261,7 +286,38 @@ def decode_picture(picture: Path, flags: int) -> npt.NDArray[np.uint8]:
         image = None
     if image is None:
         raise _unreadable(picture)
-    return np.asarray(image, np.uint8)
+    return np.asarray(image)
+
+
+def decode_depth(picture: Path, size: tuple[int, ...]) -> Depth:
+    """Decode a depth picture.
+
+    Args:
+        picture: The file.
+        size: (height, width) of the picture that it belongs to.
+
+    Returns:
+        (H, W) uint16 millimetres.
+
+    Raises:
+        SourceError: It cannot be read, or is no depth picture of this size.
+    """
+    depth = decode_picture(picture, cv2.IMREAD_UNCHANGED)
+    if depth.dtype != np.uint16 or depth.shape != size:
+        kind = f"{depth.shape[1]}x{depth.shape[0]} pixels of {8 * depth.dtype.itemsize} bits"
+        raise SourceError(
+            f"{picture} has {kind} where {size[1]}x{size[0]} of 16 are needed, one channel in "
+            "millimetres: export depth aligned to colour, or take the folder away."
+        )
+    return depth.view(np.uint16)
+
+
+def _depth_pictures(folder: Path) -> dict[str, Path]:
+    """The depth pictures that lie beside a folder of pictures, by their names without suffix."""
+    beside = folder.resolve().parent / _DEPTH_FOLDER
+    if folder.resolve().name.lower() != _COLOUR_FOLDER or not beside.is_dir():
+        return {}
+    return {picture.stem: picture for picture in list_pictures(beside)}
 
 
 def _unreadable(picture: Path) -> SourceError:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from skimage import data
 
-from streamer.frame import Frame, Image
+from streamer.frame import Depth, Frame, Image
 
 SIZE = (640, 480)
 
@@ -31,8 +31,8 @@ def picture(
     return cv2.convertScaleAbs(drawn, alpha=gain)
 
 
-def frame(index: int, fps: float, image: Image) -> Frame:
-    return Frame(index, index / fps, None, 0.0, 0, "", image)
+def frame(index: int, fps: float, image: Image, depth: Depth | None = None) -> Frame:
+    return Frame(index, index / fps, None, 0.0, 0, "", image, depth=depth)
 
 
 def blank(size: tuple[int, int] = SIZE) -> Image:

@@ -159,3 +159,58 @@ def test_cut_off_picture_is_named_and_never_shown(
         source.read(out)
     source.close()
     assert capfd.readouterr().err == ""
+
+
+WITH_DEPTH = SourceOptions(fps=30.0, realtime=False, depth=True)
+
+
+def _with_depth(folder: Path, numbers: range, depth: np.ndarray | None = None) -> Path:
+    """A recording as CAS(ME)³ ships it; a depth picture's value is its number plus 500."""
+    (folder / "depth").mkdir()
+    for index in numbers:
+        shot = np.full((48, 64), 500 + index, np.uint16) if depth is None else depth
+        cv2.imwrite(str(folder / "depth" / f"{index}.png"), shot)
+    return folder / "color"
+
+
+def test_depth_pictures_beside_the_pictures_come_along_when_asked_for(tmp_path: Path) -> None:
+    colour = _with_depth(tmp_path, range(8, 20))
+    write_pictures(colour, range(8, 20), "{}.jpg")
+    info, frames, numbers = _play(colour, WITH_DEPTH)
+    assert info.depth
+    assert [int(frame.depth.max()) - 500 for frame in frames] == numbers == list(range(8, 20))
+    assert {(f.depth.dtype, f.depth.shape) for f in frames} == {(np.dtype(np.uint16), (48, 64))}
+    info, frames, _ = _play(colour)
+    assert not info.depth
+    assert all(frame.depth is None for frame in frames)
+
+
+def test_a_missing_depth_picture_is_counted_and_the_frame_stays(tmp_path: Path) -> None:
+    colour = _with_depth(tmp_path, range(1, 5))
+    write_pictures(colour, range(1, 7), "{}.jpg")
+    source = ImageFolderSource(str(colour), WITH_DEPTH)
+    out = np.empty(source.open().shape, np.uint8)
+    depths = [source.read(out).depth is not None for _ in range(6)]
+    assert depths == [True] * 4 + [False] * 2
+    assert source.counters == {"missing_depth": 2}
+    source.close()
+
+
+def test_a_folder_of_another_name_has_no_depth(tmp_path: Path) -> None:
+    _with_depth(tmp_path, range(1, 5))
+    info, _, _ = _play(write_pictures(tmp_path / "left", range(1, 5), "{}.jpg"), WITH_DEPTH)
+    assert not info.depth
+
+
+@pytest.mark.parametrize(
+    "depth",
+    [np.zeros((24, 32), np.uint16), np.zeros((48, 64), np.uint8), np.zeros((48, 64, 3), np.uint16)],
+    ids=["another size", "8 bits", "colours"],
+)
+def test_depth_that_does_not_belong_to_the_pictures_is_refused(
+    tmp_path: Path, depth: np.ndarray
+) -> None:
+    colour = _with_depth(tmp_path, range(1, 5), depth)
+    write_pictures(colour, range(1, 5), "{}.jpg")
+    assert "64x48 of 16 are needed" in _refuse(colour, WITH_DEPTH)
+    assert len(_play(colour)[1]) == 4
