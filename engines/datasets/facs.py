@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 _SEPARATORS = re.compile(r"[+,;&]")
-_CODE = re.compile(r"(?:AU)?([LRTB])?(?:AU)?(\d{1,2})([A-E])?([LR])?", re.IGNORECASE)
+_CODE = re.compile(r"(?:AU)?([LRTBA])?(?:AU)?(\d{1,2})([A-E])?([LR])?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ActionUnit:
     Attributes:
         number: Number of the action unit, from 1.
         side: `L` or `R` for one side of the face only, `T` or `B` for the top or bottom lip
-            only; None for the whole of it.
+            only, `A` for both sides but not alike; None for the whole of it.
         intensity: `A` (a trace) to `E`; None when it was not coded.
     """
 

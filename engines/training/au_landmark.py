@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,29 +20,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
 import engines.recognition
 from engines.errors import UserError
+from engines.evaluation.tables import json_ready
 from engines.network_files import INPUT_NAME, UNITS_NAME, RecognitionManifest
 from engines.recognition.ststnet.recognizer import OUTPUT_NAME
-from engines.recognition.ststnet.representation import PREPROCESSING, mirror, standardise
+from engines.recognition.ststnet.representation import PREPROCESSING, standardise
 from engines.runtime import open_graph
 from engines.runtime.parity import golden_path
 from engines.synthesis.expressions import PROTOTYPES
-from engines.training.composite3 import CLASSES, Composite3, load_composite3
+from engines.training.composite3 import CLASSES, Composite3
+from engines.training.composite_command import CompositeProgram, add_groups
 from engines.training.composite_report import (
     CONFUSION,
     DATA,
     LIMITS,
     card_values,
-    read_report,
     summarise,
-    write_answers,
     write_json,
 )
+from engines.training.facs_codes import FacsCodes, describe_people, read_codes, unit_figures
 from engines.training.fitting import Recipe as Variation
 from engines.training.fitting import augment, balanced_weights
 from engines.training.flow_pictures import draw_pictures
@@ -53,7 +53,6 @@ from engines.training.networks.landmark_graph import LandmarkGraph
 from engines.training.networks.unit_graph import UNITS
 from engines.training.onnx_export import write_graph
 
-PROGRAM = "python -m engines.training.au_landmark"
 NAME = "au-landmark"
 VERSION = "1"
 FOLDER = Path(engines.recognition.__file__).parent / NAME
@@ -73,6 +72,7 @@ class Recipe:
         label_smoothing: Of the emotions.
         unit_weight: Weight of the action units beside the emotion.
         synthetic: Number of synthetic pictures.
+        people: Whether action units are learned from coded people too.
     """
 
     epochs: int = 20
@@ -82,11 +82,12 @@ class Recipe:
     label_smoothing: float = 0.1
     unit_weight: float = 3.0
     synthetic: int = 300
+    people: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UnitPictures:
-    """Synthetic flow pictures and the action units in them.
+    """Flow pictures and the action units in them.
 
     Attributes:
         planes: (M, 3, 28, 28) float32 standardised.
@@ -95,6 +96,15 @@ class UnitPictures:
 
     planes: npt.NDArray[np.float32]
     presence: npt.NDArray[np.float32]
+
+    def joined(
+        self, planes: npt.NDArray[np.float32], presence: npt.NDArray[np.bool_]
+    ) -> UnitPictures:
+        """These, and others behind them."""
+        return UnitPictures(
+            np.concatenate([self.planes, planes]),
+            np.concatenate([self.presence, presence.astype(np.float32)]),
+        )
 
 
 def draw_units(count: int, seed: int) -> UnitPictures:
@@ -117,7 +127,7 @@ def fit(
     Args:
         planes: (N, 3, 28, 28) standardised flow pictures of people.
         labels: (N,) class indices.
-        coded: Synthetic pictures with action units.
+        coded: Pictures with action units.
         recipe: How.
         seed: Seed of weights, order, variation and dropout.
         on_epoch: Called after every epoch with its mean training loss.
@@ -197,17 +207,21 @@ class Deployed(nn.Module):
         return (emotions / self.temperature).softmax(dim=1), units.sigmoid()
 
 
-def answer(network: LandmarkGraph, planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(N, C) logits averaged over each picture and its mirror image."""
-    both = [planes, np.ascontiguousarray(mirror(planes))]
+def answer(
+    network: LandmarkGraph, planes: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """(N, C) logits of emotions and (N, A) of units, over each picture and its mirror image."""
     with torch.no_grad():
-        found = torch.stack([network(torch.from_numpy(each))[0] for each in both]).mean(dim=0)
-    logits: npt.NDArray[np.float32] = found.numpy()
-    return logits
+        emotions, units = Deployed([network], 1.0).logits(torch.from_numpy(planes))
+    return emotions.numpy(), units.numpy()
 
 
 def evaluate(
-    data: Composite3, recipe: Recipe, seeds: Sequence[int], groups: int | None = None
+    data: Composite3,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    groups: int | None = None,
+    codes: FacsCodes | None = None,
 ) -> dict[str, Any]:
     """Leave one subject out, once for each seed. Nothing is chosen on a test subject.
 
@@ -217,21 +231,31 @@ def evaluate(
         seeds: Seeds; each is also one member of the ensemble.
         groups: Leave out one of so many groups of subjects at a time, which is cheaper; None
             leaves out one subject.
+        codes: Action units that coders saw, to be measured against.
 
     Returns:
         Figures, ready to be written as JSON.
     """
     planes, left_out = standardise(data.pictures), grouped(data.subjects, groups)
-    runs = []
+    runs, units = [], []
     for seed in seeds:
-        coded = draw_units(recipe.synthetic, seed)
+        drawn = draw_units(recipe.synthetic, seed)
         logits = np.empty((len(data.labels), len(CLASSES)), np.float32)
+        seen = np.empty((len(data.labels), len(UNITS)), np.float32)
         for fold in tqdm(np.unique(left_out), desc=f"LOSO, seed {seed}", unit="fold"):
             own = left_out == fold
+            coded = _with_people(drawn, planes, ~own, recipe, codes)
             network = fit(planes[~own], data.labels[~own], coded, recipe, seed)
-            logits[own] = answer(network, planes[own])
+            logits[own], seen[own] = answer(network, planes[own])
         runs.append(logits)
+        units.append(seen)
+    measured: dict[str, Any] = {}
+    if codes is not None:
+        found = expit(np.mean(units, axis=0))
+        measured["codes_sha256"] = codes.sha256
+        measured["units"] = json_ready(unit_figures(codes, found, data.subjects))
     return {
+        **measured,
         **summarise(runs, seeds, data),
         "recipe": asdict(recipe),
         "folds": len(np.unique(left_out)),
@@ -239,7 +263,27 @@ def evaluate(
     }
 
 
-def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str) -> None:
+def _with_people(
+    drawn: UnitPictures,
+    planes: npt.NDArray[np.float32],
+    learned: npt.NDArray[np.bool_],
+    recipe: Recipe,
+    codes: FacsCodes | None,
+) -> UnitPictures:
+    """Pictures with action units: synthetic ones, and coded ones of people where these count."""
+    if codes is None or not recipe.people:
+        return drawn
+    taken = learned & codes.known
+    return drawn.joined(planes[taken], codes.presence[taken])
+
+
+def export(
+    data: Composite3,
+    report: dict[str, Any],
+    folder: Path,
+    commands: str,
+    codes: FacsCodes | None = None,
+) -> None:
     """Train on all subjects and write network, manifest, golden input and model card.
 
     Args:
@@ -247,18 +291,18 @@ def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str
         report: What `evaluate` returned for the same data.
         folder: Where the files go.
         commands: The command lines that make report and model, for the card.
+        codes: The action units that the report learned from, if it did.
 
     Raises:
-        UserError: The report is of other data, or the exported graph does not compute what the
-            trained networks do.
+        UserError: The exported graph does not compute what the trained networks do.
     """
-    if report["data_sha256"] != data.sha256:
-        raise UserError("The report is of another data file: run loso on this one first.")
     recipe, planes = Recipe(**report["recipe"]), standardise(data.pictures)
-    networks = [
-        fit(planes, data.labels, draw_units(recipe.synthetic, seed), recipe, seed)
-        for seed in tqdm(report["seeds"], desc="All subjects", unit="seed")
-    ]
+    everybody = np.ones(len(planes), np.bool_)
+    networks = []
+    for seed in tqdm(report["seeds"], desc="All subjects", unit="seed"):
+        drawn = draw_units(recipe.synthetic, seed)
+        coded = _with_people(drawn, planes, everybody, recipe, codes)
+        networks.append(fit(planes, data.labels, coded, recipe, seed))
     deployed = Deployed(networks, float(report["temperature"])).eval()
     unseen = draw_units(len(PROTOTYPES) * 20, seed=1_000)  # no face of the training draws
     golden = unseen.planes[: len(PROTOTYPES)]
@@ -293,6 +337,10 @@ def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str
         torch=report["torch"],
         pictures=len(unseen.presence),
         unit_f1=2 * hits / float(shown.sum() + unseen.presence.sum()),
+        taught=", and from the codes of the clips of CASME II and SAMM"
+        if recipe.people
+        else " alone",
+        on_people=describe_people(report["units"]) if "units" in report else "Not on people.",
     )
     (folder / "model_card.md").write_text(card, "utf-8", newline="\n")
 
@@ -319,7 +367,7 @@ live face is brought there is in `docs/recognition.md`.
 """
     + DATA
     + """
-Action units were learned from synthetic flow pictures of animated expressions alone.
+Action units were learned from synthetic flow pictures of animated expressions{taught}.
 
 ## Protocol
 {folds} folds of people, each left out once ({subjects} folds would be leave-one-subject-out),
@@ -334,11 +382,13 @@ In brackets 95 % intervals of a bootstrap over subjects.
 
 One network instead of the ensemble, mean ± standard deviation over seeds: {single}.
 
-Action units, F1 over all units of {pictures} synthetic flow pictures of faces that were not learned
-from: {unit_f1:.3f}. **Synthetic; not measured on people.**
-
 """
     + CONFUSION
+    + """
+## Action units
+On {pictures} **synthetic** flow pictures of faces that were not learned from, F1 over all units:
+{unit_f1:.3f}. {on_people}
+"""
     + "\n"
     + LIMITS
     + """
@@ -351,56 +401,51 @@ with torch {torch}.
 )
 
 
-def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    loso = commands.add_parser("loso", help="leave one subject out: write the figures as JSON")
-    ship = commands.add_parser("export", help="train on all subjects: write the engine's files")
-    for command in (loso, ship):
-        add = command.add_argument
-        add("--data", type=Path, required=True, metavar="PATH", help="composite3, or its folder")
-        add("--report", type=Path, required=True, metavar="JSON", help="the figures")
-    loso.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[0],
-        metavar="N",
-        help="one ensemble member each (default: 0)",
-    )
-    loso.add_argument(
-        "--groups",
-        type=int,
-        metavar="N",
-        help="leave out one of N groups of subjects at a time instead of one subject",
-    )
-    ship.add_argument(
-        "--out", type=Path, default=FOLDER, metavar="FOLDER", help="where the files go"
-    )
-    return parser.parse_args(argv)
+def _evaluate(data: Composite3, options: argparse.Namespace) -> dict[str, Any]:
+    if options.learn_codes and not options.codes:
+        raise UserError("Nothing to learn from: name the coding tables with --codes.")
+    codes = read_codes(options.codes, data) if options.codes else None
+    recipe = Recipe(people=options.learn_codes)
+    return evaluate(data, recipe, options.seeds, options.groups, codes)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command line; 0 done, 2 a user's mistake."""
-    arguments = _arguments(argv)
-    torch.set_num_threads(1)  # sums in another order would give another model
-    command = f"{PROGRAM} {shlex.join(argv)}"
-    try:
-        data = load_composite3(arguments.data)
-        if arguments.command == "loso":
-            report = evaluate(data, Recipe(), arguments.seeds, arguments.groups)
-            write_json(arguments.report, {**report, "command": command})
-            write_answers(arguments.report.with_suffix(".csv"), report, data)
-            print(json.dumps(report["ensemble"], indent=2))
-        else:
-            report = read_report(arguments.report, PROGRAM)
-            export(data, report, arguments.out, f"{report['command']}\n{command}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+def _export(
+    data: Composite3, report: dict[str, Any], commands: str, options: argparse.Namespace
+) -> None:
+    codes = read_codes(options.codes, data) if options.codes else None
+    learned = Recipe(**report["recipe"]).people
+    if learned and (codes is None or codes.sha256 != report["codes_sha256"]):
+        raise UserError("The report learned from coding tables: give the same with --codes.")
+    export(data, report, options.out, commands, codes)
+
+
+def _add_options(loso: argparse.ArgumentParser, ship: argparse.ArgumentParser) -> None:
+    add_groups(loso)
+    for parser in (loso, ship):
+        parser.add_argument(
+            "--codes",
+            type=Path,
+            nargs="+",
+            metavar="TABLE",
+            help="coding tables of CASME II and SAMM: their action units are measured against",
+        )
+    loso.add_argument(
+        "--learn-codes",
+        action="store_true",
+        help="learn action units from the codes of the other subjects too, not from synthetic "
+        "pictures alone",
+    )
+
+
+main = CompositeProgram(
+    name="python -m engines.training.au_landmark",
+    about=__doc__,
+    folder=FOLDER,
+    seeds=(0,),
+    evaluate=_evaluate,
+    export=_export,
+    add_options=_add_options,
+).run
 
 
 if __name__ == "__main__":

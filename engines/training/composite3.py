@@ -26,6 +26,7 @@ class Composite3:
         labels: (N,) int64 index into `CLASSES`.
         subjects: (N,) subject, unique over the data sets.
         datasets: (N,) `casme2`, `samm` or `smic`.
+        names: (N,) subject and clip, as `sub01_EP02_01f` or `006_006_1_2`.
         sha256: Hash of the file.
     """
 
@@ -33,6 +34,7 @@ class Composite3:
     labels: npt.NDArray[np.int64]
     subjects: npt.NDArray[np.str_]
     datasets: npt.NDArray[np.str_]
+    names: npt.NDArray[np.str_]
     sha256: str
 
 
@@ -54,7 +56,7 @@ def load_composite3(path: Path) -> Composite3:
         with np.load(file, allow_pickle=False) as arrays:
             pictures = arrays["flow"]
             labels = arrays["label"].astype(np.int64)
-            datasets = arrays["dataset"]
+            datasets, names = arrays["dataset"], arrays["name"]
             subjects = np.char.add(np.char.add(datasets, "/"), arrays["subject"])
     except OSError as error:
         raise UserError(f"Cannot read {file}: pass the data set's .npz file or folder.") from error
@@ -62,4 +64,5 @@ def load_composite3(path: Path) -> Composite3:
         raise UserError(f"{file} is not the composite data set: {error}.") from error
     if pictures.shape[1:] != (28, 28, 3) or len(pictures) != len(labels):
         raise UserError(f"{file} holds pictures of shape {pictures.shape}, not (N, 28, 28, 3).")
-    return Composite3(pictures, labels, subjects, datasets, hashlib.sha256(content).hexdigest())
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Composite3(pictures, labels, subjects, datasets, names, sha256)

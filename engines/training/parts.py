@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from calibration.temperature import probabilities
@@ -27,7 +24,8 @@ from engines.network_files import INPUT_NAME, RecognitionManifest
 from engines.recognition.parts import recognizer as deployed
 from engines.recognition.ststnet.representation import PREPROCESSING, standardise
 from engines.runtime.onnx_runtime import OnnxRuntimeRunner
-from engines.training.composite3 import CLASSES, Composite3, load_composite3
+from engines.training.composite3 import CLASSES, Composite3
+from engines.training.composite_command import CompositeProgram
 from engines.training.composite_report import (
     CONFUSION,
     DATA,
@@ -35,9 +33,7 @@ from engines.training.composite_report import (
     card_values,
     figure_row,
     figures,
-    read_report,
     summarise,
-    write_answers,
     write_json,
 )
 from engines.training.face_parts import (
@@ -52,7 +48,6 @@ from engines.training.flow_pictures import draw_pictures
 from engines.training.nested_parts import BEST, choose, nested_scores, recipes
 from engines.training.parts_graph import build_model
 
-PROGRAM = "python -m engines.training.parts"
 VERSION = "1.0"
 DEPLOYED_FOLDER = Path(deployed.__file__).parent
 
@@ -133,11 +128,8 @@ def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str
         commands: The command lines that make report and model, for the card.
 
     Raises:
-        UserError: The report is of other data, or the exported graph does not compute what the
-            regression does.
+        UserError: The exported graph does not compute what the regression does.
     """
-    if report["data_sha256"] != data.sha256:
-        raise UserError("The report is of another data file: run loso on this one first.")
     values = report["recipe"]
     recipe = PartsRecipe(**{**values, "top_rows": tuple(values["top_rows"])})
     temperature = float(report["temperature"])
@@ -266,78 +258,24 @@ upper lip rises: see `docs/recognition.md`.
 )
 
 
-def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    loso = commands.add_parser(
-        "loso", help="leave one subject out: write UF1, UAR, accuracy and calibration as JSON"
-    )
-    ship = commands.add_parser(
-        "export", help="fit all subjects: write model, manifest and model card"
-    )
-    for command in (loso, ship):
-        command.add_argument(
-            "--data",
-            type=Path,
-            required=True,
-            metavar="PATH",
-            help="flow_u_v_strain_28.npz or its folder",
-        )
-        command.add_argument(
-            "--report",
-            type=Path,
-            required=True,
-            metavar="JSON",
-            help="the figures, which loso writes and export reads; answers lie beside as .csv",
-        )
-    loso.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[0, 1, 2, 3, 4],
-        metavar="N",
-        help="one ensemble member each (default: 0 1 2 3 4)",
-    )
-    ship.add_argument(
-        "--out",
-        type=Path,
-        default=DEPLOYED_FOLDER,
-        metavar="FOLDER",
-        help="where the three files go (default: the engine's folder)",
-    )
-    return parser.parse_args(argv)
+def _evaluate(data: Composite3, options: argparse.Namespace) -> dict[str, Any]:
+    return evaluate(data, options.seeds, recipes())
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command line.
+def _export(
+    data: Composite3, report: dict[str, Any], commands: str, options: argparse.Namespace
+) -> None:
+    export(data, report, options.out, commands)
 
-    Args:
-        argv: Arguments without the program's name.
 
-    Returns:
-        Exit code: 0 done, 2 a user's mistake.
-    """
-    arguments = _arguments(argv)
-    torch.set_num_threads(1)
-    command = f"{PROGRAM} {shlex.join(argv)}"
-    try:
-        data = load_composite3(arguments.data)
-        if arguments.command == "loso":
-            report = evaluate(data, arguments.seeds, recipes())
-            write_json(arguments.report, {**report, "command": command})
-            write_answers(arguments.report.with_suffix(".csv"), report, data)
-            write_answers(arguments.report.with_suffix(".nested.csv"), report["nested"], data)
-            found = {part: report[part] for part in ("ensemble", "nested")}
-            print(json.dumps(found, indent=2))
-        else:
-            report = read_report(arguments.report, PROGRAM)
-            export(data, report, arguments.out, f"{report['command']}\n{command}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+main = CompositeProgram(
+    name="python -m engines.training.parts",
+    about=__doc__,
+    folder=DEPLOYED_FOLDER,
+    seeds=(0, 1, 2, 3, 4),
+    evaluate=_evaluate,
+    export=_export,
+).run
 
 
 if __name__ == "__main__":

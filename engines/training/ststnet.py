@@ -1,15 +1,13 @@
 """Train STSTNet on the composite data set: evaluate it honestly, or export it for live use.
 
-python -m engines.training.ststnet loso   --data ../shared/data/composite3 --out loso.json
-python -m engines.training.ststnet export --data ../shared/data/composite3
+python -m engines.training.ststnet loso   --data ../shared/data/composite3 --report loso.json
+python -m engines.training.ststnet export --data ../shared/data/composite3 --report loso.json
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -26,15 +24,14 @@ from engines.network_files import INPUT_NAME, RecognitionManifest
 from engines.recognition.ststnet import recognizer as deployed
 from engines.recognition.ststnet.representation import PREPROCESSING, standardise
 from engines.runtime.onnx_runtime import OnnxRuntimeRunner
-from engines.training.composite3 import CLASSES, Composite3, load_composite3
+from engines.training.composite3 import CLASSES, Composite3
+from engines.training.composite_command import CompositeProgram, add_groups
 from engines.training.composite_report import (
     CONFUSION,
     DATA,
     LIMITS,
     card_values,
-    read_report,
     summarise,
-    write_answers,
     write_json,
 )
 from engines.training.export import build_model, fold_ensemble
@@ -47,7 +44,6 @@ from engines.training.fitting import (
 )
 from engines.training.folds import grouped
 
-PROGRAM = "python -m engines.training.ststnet"
 VERSION = "1.0"
 DEPLOYED_FOLDER = Path(deployed.__file__).parent
 
@@ -106,11 +102,9 @@ def export(data: Composite3, report: dict[str, Any], folder: Path, commands: str
         commands: The command lines that make report and model, for the card.
 
     Raises:
-        UserError: The report is of other data, or the exported graph does not compute what the
+        UserError: The report left out groups, or the exported graph does not compute what the
             trained networks do.
     """
-    if report["data_sha256"] != data.sha256:
-        raise UserError("The report is of another data file: run loso on this one first.")
     if report.get("groups") is not None:
         raise UserError("The report left groups out: run loso without --groups to export.")
     recipe = Recipe(**report["recipe"])
@@ -236,40 +230,18 @@ def _progress(bar: tqdm[Any]) -> Callable[[float], None]:
     return advance
 
 
-def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    loso = commands.add_parser(
-        "loso", help="leave one subject out: write UF1, UAR, accuracy and calibration as JSON"
-    )
-    ship = commands.add_parser(
-        "export", help="train on all subjects: write model, manifest and model card"
-    )
-    for command in (loso, ship):
-        command.add_argument(
-            "--data",
-            type=Path,
-            required=True,
-            metavar="PATH",
-            help="flow_u_v_strain_28.npz or its folder",
-        )
-        command.add_argument(
-            "--report",
-            type=Path,
-            required=True,
-            metavar="JSON",
-            help="the figures, which loso writes and export reads; answers lie beside as .csv",
-        )
-    loso.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[0, 1, 2, 3, 4],
-        metavar="N",
-        help="one ensemble member each (default: 0 1 2 3 4)",
-    )
+def _evaluate(data: Composite3, options: argparse.Namespace) -> dict[str, Any]:
+    return evaluate(data, Recipe(epochs=options.epochs), options.seeds, options.groups)
+
+
+def _export(
+    data: Composite3, report: dict[str, Any], commands: str, options: argparse.Namespace
+) -> None:
+    export(data, report, options.out, commands)
+
+
+def _add_options(loso: argparse.ArgumentParser, ship: argparse.ArgumentParser) -> None:
+    add_groups(loso)
     loso.add_argument(
         "--epochs",
         type=int,
@@ -277,50 +249,17 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="passes over the data (default: %(default)s)",
     )
-    loso.add_argument(
-        "--groups",
-        type=int,
-        metavar="N",
-        help="leave out one of N groups of subjects at a time, for a cheaper look",
-    )
-    ship.add_argument(
-        "--out",
-        type=Path,
-        default=DEPLOYED_FOLDER,
-        metavar="FOLDER",
-        help="where the three files go (default: the engine's folder)",
-    )
-    return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command line.
-
-    Args:
-        argv: Arguments without the program's name.
-
-    Returns:
-        Exit code: 0 done, 2 a user's mistake.
-    """
-    arguments = _arguments(argv)
-    torch.set_num_threads(1)  # sums in another order would give another model
-    command = f"{PROGRAM} {shlex.join(argv)}"
-    try:
-        data = load_composite3(arguments.data)
-        if arguments.command == "loso":
-            report = evaluate(
-                data, Recipe(epochs=arguments.epochs), arguments.seeds, arguments.groups
-            )
-            write_json(arguments.report, {**report, "command": command})
-            write_answers(arguments.report.with_suffix(".csv"), report, data)
-            print(json.dumps(report["ensemble"], indent=2))
-        else:
-            report = read_report(arguments.report, PROGRAM)
-            export(data, report, arguments.out, f"{report['command']}\n{command}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+main = CompositeProgram(
+    name="python -m engines.training.ststnet",
+    about=__doc__,
+    folder=DEPLOYED_FOLDER,
+    seeds=(0, 1, 2, 3, 4),
+    evaluate=_evaluate,
+    export=_export,
+    add_options=_add_options,
+).run
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def coded(*cells: str) -> list[Coded]:
         ("T28+14", "T28 14"),
         ("AU1+AU2", "1 2"),
         ("LAU10", "L10"),
+        ("A9E+12", "A9E 12"),
         ("4＋R7", "4 R7"),  # noqa: RUF001 - a full-width plus sign, as Chinese input methods write
         ("1, 2,4", "1 2 4"),
         ("24+14+", "24 14"),

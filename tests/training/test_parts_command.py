@@ -31,6 +31,7 @@ def small_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         label=(np.arange(24) % 3).astype(np.int8),
         subject=np.array([f"{i // 4}" for i in range(24)]),
         dataset=np.repeat(["smic", "casme2", "samm"], 8),
+        name=np.array([str(i) for i in range(24)]),
     )
     return path
 
