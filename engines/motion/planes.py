@@ -102,6 +102,11 @@ _DEPTH_ROWS = np.r_[tuple(slice(*rows) for rows in (EYE_ROWS, MOUTH_ROWS))][::CE
 _DEPTH_COLUMNS = slice(STRIP_X[0] // _DEPTH_PX, STRIP_X[1] // _DEPTH_PX)
 
 
+def preprocessing_of(depth: bool) -> dict[str, object]:
+    """What a network must have been trained on, with depth change or with strain."""
+    return DEPTH_PREPROCESSING if depth else PREPROCESSING
+
+
 def composite_planes(
     flow_delta: npt.NDArray[np.float32],
     delta_s: float,

@@ -6,7 +6,6 @@ logits averaged: the causal form of the published vote over the frames up to the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,12 +17,11 @@ from engines.errors import EngineError
 from engines.events import Explanation
 from engines.motion.planes import (
     COLUMNS,
-    DEPTH_PREPROCESSING,
     PLANES_SIZE,
-    PREPROCESSING,
     ROWS,
     SPAN_S,
     PairPlanes,
+    preprocessing_of,
 )
 from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
 from engines.recognition.base import EventClip, Recognition, name_emotion
@@ -56,12 +54,12 @@ class NetworkRecognizer:
         EngineError: A file is missing or corrupt, or made for another flow representation.
     """
 
-    preprocessing: ClassVar[Mapping[str, object]] = PREPROCESSING
+    depth: ClassVar[bool] = False
 
     def __init__(self, folder: Path, backend: str = "auto") -> None:
         self.name = folder.name
         manifest, self._graph = open_network(
-            folder, self.name, RecognitionManifest, self.preprocessing, backend
+            folder, self.name, RecognitionManifest, preprocessing_of(self.depth), backend
         )
         self.version = manifest.version
         self.classes = manifest.classes
@@ -114,11 +112,8 @@ class NetworkRecognizer:
     def _planes(self, clip: EventClip) -> npt.NDArray[np.float32]:
         """What the network sees of a clip; of the last one that it answered, not measured again."""
         if self._seen is None or self._seen[0] is not clip:
-            self._seen = clip, self._measure(clip)
+            self._seen = clip, event_planes(clip, depth=self.depth)
         return self._seen[1]
-
-    def _measure(self, clip: EventClip) -> npt.NDArray[np.float32]:
-        return event_planes(clip)
 
     def close(self) -> None:
         """Close the network."""
@@ -128,10 +123,7 @@ class NetworkRecognizer:
 class DepthRecognizer(NetworkRecognizer):
     """A recognition network that sees depth change in place of strain."""
 
-    preprocessing = DEPTH_PREPROCESSING
-
-    def _measure(self, clip: EventClip) -> npt.NDArray[np.float32]:
-        return event_planes(clip, depth=True)
+    depth = True
 
 
 def average_logits(

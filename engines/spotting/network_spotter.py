@@ -10,20 +10,19 @@ report: an event that lasts longer is withdrawn.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from engines.events import Event, EventState
 from engines.motion.planes import (
-    DEPTH_PREPROCESSING,
     PLANES_SIZE,
-    PREPROCESSING,
     SPAN_S,
     composite_planes,
+    preprocessing_of,
     scene_planes,
 )
 from engines.network_files import INPUT_NAME, NetworkManifest, open_network
@@ -134,12 +133,12 @@ class NetworkSpotter:
     """
 
     reads_delta_flow = True
-    preprocessing: ClassVar[Mapping[str, object]] = PREPROCESSING
+    depth: ClassVar[bool] = False
 
     def __init__(self, folder: Path, fps: float, backend: str = "auto") -> None:
         self.name = folder.name
         manifest, self._graph = open_network(
-            folder, self.name, SpottingManifest, self.preprocessing, backend
+            folder, self.name, SpottingManifest, preprocessing_of(self.depth), backend
         )
         self.version = manifest.version
         self.model_sha256 = manifest.sha256
@@ -167,16 +166,9 @@ class NetworkSpotter:
 
     def score(self, sample: MotionSample) -> float:
         """The network's score of one frame; NaN without a flow over the last 0.1 s."""
-        if not self._draw(sample):
+        if not draw_planes(sample, self._planes[0], depth=self.depth):
             return math.nan
         return float(self._graph.run({INPUT_NAME: self._planes})[OUTPUT_NAME][0])
-
-    def _draw(self, sample: MotionSample) -> bool:
-        """Write what the network sees of a frame; False where that is not known."""
-        if sample.flow_delta is None:
-            return False
-        composite_planes(sample.flow_delta, sample.delta_s, out=self._planes[0])
-        return True
 
     def push(self, sample: MotionSample) -> SpotterOutput:
         """Take the next frame; see `Spotter.push`."""
@@ -205,11 +197,25 @@ class DepthSpotter(NetworkSpotter):
     A frame whose depth picture is missing, or shows too little of the face, has no score.
     """
 
-    preprocessing = DEPTH_PREPROCESSING
+    depth = True
 
-    def _draw(self, sample: MotionSample) -> bool:
-        flow, change = sample.flow_delta, sample.depth_change
-        if flow is None or change is None:
-            return False
-        scene_planes(flow, change, sample.delta_s, out=self._planes[0])
-        return True
+
+def draw_planes(sample: MotionSample, out: npt.NDArray[np.float32], *, depth: bool) -> bool:
+    """Draw what a network sees of a frame.
+
+    Args:
+        sample: The frame.
+        out: (3, 42, 42) float32, overwritten.
+        depth: Whether the network sees depth change in place of strain.
+
+    Returns:
+        False where that is not known: without a flow, or without depth where depth is seen.
+    """
+    flow, change = sample.flow_delta, sample.depth_change
+    if flow is None or (depth and change is None):
+        return False
+    if depth and change is not None:
+        scene_planes(flow, change, sample.delta_s, out)
+    else:
+        composite_planes(flow, sample.delta_s, out)
+    return True

@@ -141,6 +141,38 @@ class FaceAnimator:
             places += rest - (self._sources_at(places) / _SUPERSAMPLING - self._margin)
         return places
 
+    def skin(self, state: FaceState) -> tuple[tuple[slice, slice], Field, Field]:
+        """Return what lies under the pixels of the moving part: where on the head, how squeezed.
+
+        Args:
+            state: State of the face.
+
+        Returns:
+            Rows and columns of the moving part, (h, w) pixels; (h, w, 2) float32 place in the
+            picture at rest that the head's motion alone puts at each pixel; (h, w) float32 share
+            by which the action units squeeze the skin there (negative where they stretch it).
+        """
+        self._update_map(FaceState(head=state.head))
+        places = self._map * np.float32(1 / _SUPERSAMPLING) - np.float32(self._margin)
+        squeezed = np.zeros(self._grid.shape[:2], np.float32)
+        for unit, value in state.action_units:
+            shift = self._fields[unit] * np.float32(value / self._step)
+            squeezed += np.gradient(shift[..., 0], axis=1) + np.gradient(shift[..., 1], axis=0)
+        to_rest = _to_rest(state.head, self._pivot, self.inter_ocular_px)
+        squeezed = np.asarray(
+            cv2.warpAffine(
+                squeezed,
+                self._on_grid(to_rest),
+                (squeezed.shape[1], squeezed.shape[0]),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            )
+        )
+        height, width, step = *places.shape[:2], self._step
+        fine = cv2.resize(squeezed, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
+        left, top, right, bottom = self._box
+        rows_columns = slice(top, bottom), slice(left, right)
+        return rows_columns, places, np.asarray(fine[step : step + height, step : step + width])
+
     # -- what never changes --------------------------------------------------------------------
 
     def _draw_canvas(self, photo: Image) -> Image:

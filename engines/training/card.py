@@ -29,6 +29,11 @@ _SEEN = {
 Scores the flow of the last 0.1 s for a micro-expression; a causal decision turns the scores into
 events. It reports micro-expressions only: a movement that lasts longer than 0.5 s, or from which
 the face does not return, is withdrawn.""",
+    ("recognition", "scene flow"): "the scene flows that lead to its apex",
+    ("spotting", "scene flow"): """\
+Scores the scene flow of the last 0.1 s for a micro-expression; a causal decision turns the scores
+into events. It needs a depth camera beside the other one, and reports micro-expressions only: a
+movement that lasts longer than 0.5 s, or from which the face does not return, is withdrawn.""",
     ("spotting", "features"): """\
 Proposes intervals, micro- and macro-expressions, in the last 4.3 s of clip features. Live, nothing
 but the past is seen, and proposals are merged as they come; an expression can be told when it is
@@ -39,6 +44,11 @@ _INPUT = {
     "planes": """\
 u, v and optical strain of eye strip and mouth as 42x42 cells, from flow over 0.1 s at a
 fixed scale in inter-ocular distances (`engines/motion/planes.py`)""",
+    "scene flow": """\
+u, v and depth change of eye strip and mouth as 42x42 cells, from flow over 0.1 s and the depth maps
+at either end, at a fixed scale in inter-ocular distances (`engines/motion/planes.py`,
+`engines/motion/depth.py`). What the synthetic set's depth camera assumes of skin and sensor stands
+in `engines/synthesis/depth.py`""",
     "features": """\
 64 steps of features of a chunk of pictures in two streams, one step every 1/15 s, from a backbone
 of `engines/features/` that was trained without labels""",
@@ -68,6 +78,7 @@ the recipe was fixed before. Seed {seed}. Stages, and the epoch that was kept: {
 
 _CHOSEN = {
     "planes": "Epoch, every constant of the decision and the temperature",
+    "scene flow": "Epoch, every constant of the decision and the temperature",
     "faces": "Epoch and temperature",
     "features": "Epoch and every constant of both decisions",
 }
@@ -96,6 +107,9 @@ _HABIT = {
     "planes": """\
 It was trained on dense inverse search flow, the default; with another flow method it sees what
   it never learned.""",
+    "scene flow": """\
+It was trained on dense inverse search flow, the default, and on the depth that one kind of camera
+  was imagined to see; how another camera's noise is answered is not known.""",
     "features": """\
 It was trained on dense inverse search flow, the default; with another flow method it sees what
   it never learned.""",

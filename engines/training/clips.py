@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +58,8 @@ class FaceClip:
         restart: (N,) bool, whether measurement started anew.
         mesh: (468, 3) float32 canonical landmarks.
         events: Expressions in order of onset.
+        depth: (N, 64, 64) float32 depth maps, may be memory-mapped (`engines.motion.depth`); None
+            without a depth camera.
     """
 
     name: str
@@ -70,6 +71,7 @@ class FaceClip:
     restart: npt.NDArray[np.bool_]
     mesh: npt.NDArray[np.float32]
     events: tuple[ClipEvent, ...]
+    depth: npt.NDArray[np.float32] | None = None
 
     @property
     def duration_s(self) -> float:
@@ -100,6 +102,7 @@ def at_rate(clip: FaceClip, fps: float) -> FaceClip:
         restart=restarts,
         mesh=clip.mesh,
         events=clip.events,
+        depth=None if clip.depth is None else clip.depth[kept],
     )
 
 
@@ -145,6 +148,7 @@ class SyntheticSource:
         self.title = (
             f"synthetic set, generator version {described.generator}, seed {described.seed}, "
             f"{described.identities} identities, {len(described.clips)} clips"
+            + (", with a depth camera" if described.depth else "")
         )
         self.synthetic = True
         self.command = (
@@ -153,8 +157,9 @@ class SyntheticSource:
             f"--clips-per-identity {len(described.clips) // described.identities} "
             f"--seconds {described.clips[0].seconds:g} "
             f"--fps {' '.join(f'{fps:g}' for fps in described.fps)} --seed {described.seed}"
+            + (" --depth" if described.depth else "")
         )
-        self.fingerprint = hashlib.sha256(described.model_dump_json().encode()).hexdigest()
+        self.fingerprint = described.fingerprint
         self.classes: tuple[str, ...] = EMOTIONS
         self.splits: Mapping[str, tuple[str, ...]] = MappingProxyType(
             {
@@ -182,6 +187,7 @@ class SyntheticSource:
                     valid=clip.valid,
                     restart=clip.restart,
                     mesh=clip.mesh,
+                    depth=clip.depth,
                     events=tuple(
                         ClipEvent(
                             e.kind, e.onset_s, e.apex_s, e.offset_s, e.emotion, e.action_units

@@ -13,16 +13,16 @@ import torch
 
 from calibration.temperature import fit_temperature
 from engines.errors import UserError
-from engines.motion.planes import PREPROCESSING
 from engines.network_files import INPUT_NAME, RecognitionManifest
 from engines.recognition import network_recognizer as recognition
 from engines.recognition.network_recognizer import (
+    DepthRecognizer,
     NetworkRecognizer,
     average_logits,
 )
 from engines.runtime import open_graph
 from engines.spotting import network_spotter as spotting
-from engines.spotting.network_spotter import NetworkSpotter, SpottingManifest
+from engines.spotting.network_spotter import DepthSpotter, NetworkSpotter, SpottingManifest
 from engines.training.clips import ClipSource
 from engines.training.decisions import choose_decision, steps
 from engines.training.fold_files import (
@@ -83,7 +83,7 @@ def _run_pictures(task: Task, source: ClipSource, recipe: Recipe, told: Told) ->
     """A fold of a network for single flow pictures, which spots and recognises."""
     fitted = _fit(task, source, recipe, told)
     trained = provenance(task, source, fitted.best_epochs)
-    spotter = _write_spotter(task, source, fitted, trained, told)
+    spotter = _write_spotter(task, source, fitted, recipe, trained, told)
     recognizer = _write_recognizer(task, source, fitted, recipe, trained, told)
     return {
         "fold": asdict(task.fold),
@@ -91,8 +91,8 @@ def _run_pictures(task: Task, source: ClipSource, recipe: Recipe, told: Told) ->
         "epochs": [asdict(line) for line in fitted.log],
         **spotter,
         **recognizer,
-        "clips": _test_spotting(task, source, told),
-        "events": _test_recognition(task, source),
+        "clips": _test_spotting(task, source, recipe, told),
+        "events": _test_recognition(task, source, recipe),
     }
 
 
@@ -101,7 +101,7 @@ def _fit(task: Task, source: ClipSource, recipe: Recipe, told: Told) -> Fitted[S
         told(f"{line.stage} {line.epoch}: {line.training_loss:.4f} / {line.validation_loss:.4f}")
 
     training, validation = (
-        draw_samples(source.clips(who), source.classes, task.seed)
+        draw_samples(source.clips(who), source.classes, task.seed, depth=recipe.depth)
         for who in (task.fold.train, task.fold.validation)
     )
     for what, samples in (("to learn from", training), ("to decide", validation)):
@@ -128,6 +128,7 @@ def _write_spotter(
     task: Task,
     source: ClipSource,
     fitted: Fitted[SpotAndRecognise],
+    recipe: Recipe,
     trained: dict[str, Any],
     told: Told,
 ) -> dict[str, Any]:
@@ -138,12 +139,14 @@ def _write_spotter(
     scored: list[ScoredClip] = []
     with open_graph(model, "onnx") as graph:
         for clip in source.clips(task.fold.validation):
-            scored.append(score_clip(clip, graph))
+            scored.append(score_clip(clip, graph, depth=recipe.depth))
             told(f"scored {clip.name}")
     tried = iter(range(1, steps() + 1))
     chosen = choose_decision(scored, lambda: told(f"decision {next(tried)}/{steps()}"))
     manifest = SpottingManifest(
-        **described(model, _INPUT, (spotting.OUTPUT_NAME, ["batch"]), PREPROCESSING, trained),
+        **described(
+            model, _INPUT, (spotting.OUTPUT_NAME, ["batch"]), recipe.preprocessing, trained
+        ),
         decision=chosen.decision,
         gates=chosen.gates,
     )
@@ -173,7 +176,8 @@ def _write_recognizer(
         for clip in source.clips(task.fold.validation):
             for event in clip.events:
                 if event.emotion is not None:
-                    logits.append(average_logits(graph, event_clip(clip, event)))
+                    cut = event_clip(clip, event)
+                    logits.append(average_logits(graph, cut, depth=recipe.depth))
                     labels.append(source.classes.index(event.emotion))
     seen = np.stack(logits)[:, : len(source.classes)]
     truth = np.array(labels)
@@ -183,7 +187,7 @@ def _write_recognizer(
             model,
             _INPUT,
             (recognition.OUTPUT_NAME, ["batch", len(source.classes) + recipe.neutral]),
-            PREPROCESSING,
+            recipe.preprocessing,
             trained,
         ),
         classes=source.classes,
@@ -197,21 +201,24 @@ def _write_recognizer(
     }
 
 
-def _test_spotting(task: Task, source: ClipSource, told: Told) -> list[dict[str, Any]]:
+def _test_spotting(
+    task: Task, source: ClipSource, recipe: Recipe, told: Told
+) -> list[dict[str, Any]]:
     """What the exported spotter finds in every clip of the test identities."""
     folder = engine_folder(task.folder, "spotting", task.engine)
     found = []
     for clip in source.clips(task.fold.test):
-        spotter = NetworkSpotter(folder, clip.fps, "onnx")
+        spotter = (DepthSpotter if recipe.depth else NetworkSpotter)(folder, clip.fps, "onnx")
         found.append({**named(clip), "tally": asdict(spot(clip, spotter))})
         spotter.close()
         told(f"tested {clip.name}")
     return found
 
 
-def _test_recognition(task: Task, source: ClipSource) -> list[dict[str, Any]]:
+def _test_recognition(task: Task, source: ClipSource, recipe: Recipe) -> list[dict[str, Any]]:
     """What the exported recogniser says of every true expression of the test identities."""
-    engine = NetworkRecognizer(engine_folder(task.folder, "recognition", task.engine), "onnx")
+    folder = engine_folder(task.folder, "recognition", task.engine)
+    engine = (DepthRecognizer if recipe.depth else NetworkRecognizer)(folder, "onnx")
     found = [
         {
             **named(clip),

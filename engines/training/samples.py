@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engines.errors import UserError
 from engines.events import EventKind
 from engines.motion.planes import PLANES_SIZE, SPAN_S, PairPlanes
 from engines.training.clips import ClipEvent, FaceClip
@@ -34,7 +35,7 @@ class FrameSamples:
     """Flow pictures and what is known of them.
 
     Attributes:
-        planes: (N, 3, 42, 42) float16 as `engines.motion.planes` makes them.
+        planes: (N, 3, 42, 42) float16 as `engines.motion.planes` makes them, of either kind.
         micro: (N,) float32, 1 while a micro-expression goes on.
         emotion: (N,) int64 class; the number of classes for *neutral*, `NOT_LEARNED` for neither.
     """
@@ -110,16 +111,23 @@ def emotion_labels(
     return labels
 
 
-def draw_samples(clips: Iterable[FaceClip], classes: Sequence[str], seed: int) -> FrameSamples:
+def draw_samples(
+    clips: Iterable[FaceClip], classes: Sequence[str], seed: int, *, depth: bool = False
+) -> FrameSamples:
     """Draw labelled pictures: every micro-expression and apex, and five times as many others.
 
     Args:
         clips: Where from.
         classes: Names of the classes.
         seed: Seed of the choice among the others.
+        depth: Make depth change the third plane, not strain.
 
     Returns:
-        The samples, in order of clips and time.
+        The samples, in order of clips and time. With depth, without those whose depth maps show
+        too little.
+
+    Raises:
+        UserError: Depth is asked for, and a clip has none.
     """
     pools = [_Pool.of(clip, classes) for clip in clips]
     telling = [pool.micro.astype(np.bool_) | pool.has_emotion(len(classes)) for pool in pools]
@@ -128,10 +136,11 @@ def draw_samples(clips: Iterable[FaceClip], classes: Sequence[str], seed: int) -
     share = wanted / max(others, 1)
     rng = np.random.default_rng(seed)
     chosen = [mask | (rng.random(len(mask)) < share) for mask in telling]
+    drawn = [pool.draw(mask, depth=depth) for pool, mask in zip(pools, chosen, strict=True)]
     return FrameSamples(
-        np.concatenate([pool.planes(mask) for pool, mask in zip(pools, chosen, strict=True)]),
-        np.concatenate([pool.micro[mask] for pool, mask in zip(pools, chosen, strict=True)]),
-        np.concatenate([pool.emotion[mask] for pool, mask in zip(pools, chosen, strict=True)]),
+        np.concatenate([each.planes for each in drawn]),
+        np.concatenate([each.micro for each in drawn]),
+        np.concatenate([each.emotion for each in drawn]),
     )
 
 
@@ -162,11 +171,24 @@ class _Pool:
     def has_emotion(self, classes: int) -> npt.NDArray[np.bool_]:
         return (self.emotion >= 0) & (self.emotion < classes)
 
-    def planes(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.float16]:
-        measure = PairPlanes()
+    def draw(self, chosen: npt.NDArray[np.bool_], *, depth: bool) -> FrameSamples:
+        """Measure the chosen frames."""
+        if depth and self.clip.depth is None:
+            raise UserError(
+                f"The clip {self.clip.name} has no depth maps, which this engine learns from: "
+                "make the set with a depth camera (--depth), or give one that has depth frames."
+            )
+        measure, clip = PairPlanes(), self.clip
         planes = np.empty((int(chosen.sum()), 3, PLANES_SIZE, PLANES_SIZE), np.float16)
+        known = np.ones(len(planes), np.bool_)
         pairs = zip(self.before[chosen], self.frames[chosen], strict=True)
-        for out, (before, after) in zip(planes, pairs, strict=True):
-            span_s = float(self.clip.times[after] - self.clip.times[before])
-            out[:] = measure(self.clip.faces[before], self.clip.faces[after], span_s)
-        return planes
+        for at, (before, after) in enumerate(pairs):
+            span_s = float(clip.times[after] - clip.times[before])
+            faces = clip.faces[before], clip.faces[after]
+            if not depth or clip.depth is None:
+                planes[at] = measure(*faces, span_s)
+                continue
+            found = measure.scene(*faces, (clip.depth[before], clip.depth[after]), span_s)
+            known[at] = found is not None
+            planes[at] = 0 if found is None else found
+        return FrameSamples(planes[known], self.micro[chosen][known], self.emotion[chosen][known])

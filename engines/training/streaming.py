@@ -13,12 +13,12 @@ from engines.evaluation.spotting import Recording, Tally, interval_of_event, tal
 from engines.events import Event, EventKind, EventState
 from engines.motion.config import MotionConfig
 from engines.motion.meter import MotionMeter
-from engines.motion.planes import composite_planes
+from engines.motion.planes import PLANES_SIZE
 from engines.network_files import INPUT_NAME
 from engines.recognition.base import EventClip
 from engines.runtime import GraphRunner
 from engines.spotting.base import MotionSample, Spotter
-from engines.spotting.network_spotter import OUTPUT_NAME, ScoreJudge
+from engines.spotting.network_spotter import OUTPUT_NAME, ScoreJudge, draw_planes
 from engines.training.clips import ClipEvent, FaceClip
 
 _CLIP_MARGIN_S = 0.05
@@ -46,6 +46,7 @@ def measure(clip: FaceClip, *, delta_flow: bool = True) -> Iterator[MotionSample
             epoch=int(epochs[index]),
             mesh=clip.mesh,
             head_speed=0.0,
+            depth=None if clip.depth is None or not delta_flow else clip.depth[index],
         )
 
 
@@ -60,6 +61,7 @@ def kept(sample: MotionSample) -> MotionSample:
         face=None,
         flow_delta=None,
         mesh=None,
+        depth_change=None,
     )
 
 
@@ -70,7 +72,12 @@ def event_clip(clip: FaceClip, event: ClipEvent) -> EventClip:
     times = clip.times[first:last]
     onset, apex = (int(np.abs(times - t).argmin()) for t in (event.onset_s, event.apex_s))
     return EventClip(
-        np.array(clip.faces[first:last]), times.copy(), onset, max(onset, apex), clip.mesh
+        np.array(clip.faces[first:last]),
+        times.copy(),
+        onset,
+        max(onset, apex),
+        clip.mesh,
+        None if clip.depth is None else np.array(clip.depth[first:last]),
     )
 
 
@@ -89,15 +96,13 @@ class ScoredClip:
     scores: npt.NDArray[np.float64]
 
 
-def score_clip(clip: FaceClip, graph: GraphRunner) -> ScoredClip:
-    """Run a spotting network over a clip, frame by frame."""
+def score_clip(clip: FaceClip, graph: GraphRunner, *, depth: bool = False) -> ScoredClip:
+    """Run a spotting network over a clip, frame by frame; see `draw_planes` for `depth`."""
     samples, scores = [], []
+    planes = np.empty((1, 3, PLANES_SIZE, PLANES_SIZE), np.float32)
     for sample in measure(clip):
-        score = np.nan
-        if sample.flow_delta is not None:
-            planes = composite_planes(sample.flow_delta, sample.delta_s)[np.newaxis]
-            score = float(graph.run({INPUT_NAME: planes})[OUTPUT_NAME][0])
-        scores.append(score)
+        known = draw_planes(sample, planes[0], depth=depth)
+        scores.append(float(graph.run({INPUT_NAME: planes})[OUTPUT_NAME][0]) if known else np.nan)
         samples.append(kept(sample))
     return ScoredClip(clip, tuple(samples), np.array(scores))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from engines.motion.canonical import FACE_SIZE, REGION_NAMES
 from engines.motion.config import MotionConfig
+from engines.motion.depth import DEPTH_CELLS, DepthMap
 from engines.motion.meter import MotionMeter
+from engines.synthesis.depth import DepthCamera
 from engines.synthesis.identities import Identity, Setting, make_portrait
 from engines.synthesis.performance import Performance
 from engines.synthesis.renderer import FaceAnimator
@@ -58,9 +61,32 @@ class AlignedFace(Protocol):
     def head_speed(self) -> float:
         """Inter-ocular distances a second."""
 
+    @property
+    def depth(self) -> DepthMap | None:
+        """Depth map of the canonical face; None without a depth picture."""
 
-Align = Callable[[int, float, npt.NDArray[np.uint8], npt.NDArray[np.uint8]], AlignedFace]
-"""(frame index, time in seconds, (H, W, 3) picture, (128, 128) canonical face to be drawn)."""
+
+class Align(Protocol):
+    """Aligns the frames of one clip in order."""
+
+    def __call__(
+        self,
+        index: int,
+        time_s: float,
+        picture: npt.NDArray[np.uint8],
+        out: npt.NDArray[np.uint8],
+        depth: npt.NDArray[np.uint16] | None = None,
+    ) -> AlignedFace:
+        """Align one frame.
+
+        Args:
+            index: Frame index.
+            time_s: Its time in seconds.
+            picture: (H, W, 3) or (H, W).
+            out: (128, 128) canonical face, to be drawn.
+            depth: (H, W) millimetres; None without a depth camera.
+        """
+
 
 Alignment = Callable[[], AbstractContextManager[Align]]
 """Opens alignment for one clip."""
@@ -86,13 +112,14 @@ class ClipPlan(BaseModel):
         return int(rng.integers(_CLIP_SEEDS))
 
 
-def record_clip(plan: ClipPlan, folder: Path, alignment: Alignment) -> None:
+def record_clip(plan: ClipPlan, folder: Path, alignment: Alignment, *, depth: bool = False) -> None:
     """Animate a person, align and measure every frame, and write the clip.
 
     Args:
         plan: What to record.
         folder: An existing, empty folder.
         alignment: The live path's aligner, waiting for its landmarks.
+        depth: Let a depth camera look on.
     """
     seed = plan.seed
     performance = Performance(seed, plan.seconds, expressions=plan.expressions)
@@ -100,10 +127,13 @@ def record_clip(plan: ClipPlan, folder: Path, alignment: Alignment) -> None:
     span = float(np.random.default_rng([seed, 23]).uniform(_FARTHEST_PX, _NEAREST_PX))
     width, height = (round(span * size) for size in _PICTURE)
     animator = FaceAnimator(portrait, performance, width, height, span)
+    camera = DepthCamera(portrait, animator, (height, width), seed) if depth else None
     frames = round(plan.seconds * plan.fps)
-    faces = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-        folder / "faces.npy", "w+", np.uint8, (frames, FACE_SIZE, FACE_SIZE)
-    )
+    create = partial(np.lib.format.open_memmap, mode="w+")
+    faces = create(folder / "faces.npy", dtype=np.uint8, shape=(frames, FACE_SIZE, FACE_SIZE))
+    if camera is not None:
+        shape = (frames, DEPTH_CELLS, DEPTH_CELLS)
+        depths = create(folder / "depth.npy", dtype=np.float32, shape=shape)
     times = np.arange(frames) / plan.fps
     measured: dict[str, npt.NDArray[Any]] = {
         name: np.zeros((frames, *shape), dtype) for name, shape, dtype in MEASURED
@@ -115,7 +145,8 @@ def record_clip(plan: ClipPlan, folder: Path, alignment: Alignment) -> None:
     with alignment() as align:
         for index, time_s in enumerate(times.tolist()):
             animator.render(time_s, picture, index)
-            aligned = align(index, time_s, picture, face)
+            seen = camera.picture(performance.at(time_s), index) if camera else None
+            aligned = align(index, time_s, picture, face, seen)
             sample = meter.measure(
                 index,
                 time_s,
@@ -126,6 +157,8 @@ def record_clip(plan: ClipPlan, folder: Path, alignment: Alignment) -> None:
                 head_speed=aligned.head_speed,
             )
             faces[index] = face
+            if camera is not None and aligned.depth is not None:
+                depths[index] = aligned.depth
             for name, values in measured.items():
                 values[index] = getattr(sample, name)
             if aligned.mesh is not None:

@@ -12,6 +12,7 @@ set that was cut off; the same options give the same bytes whatever the number o
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -69,6 +70,7 @@ class SetDescription(BaseModel):
         fps: Frame rates that occur.
         splits: Name of a split to its identities; no identity is in two of them.
         clips: The clips in order.
+        depth: Whether a depth camera looked on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,6 +83,14 @@ class SetDescription(BaseModel):
     fps: tuple[float, ...]
     splits: dict[str, tuple[int, ...]]
     clips: tuple[ClipPlan, ...]
+    depth: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with whatever the set follows from."""
+        # Sets are older than depth cameras: without one the fingerprint is what it was.
+        told = self.model_dump_json(exclude=None if self.depth else {"depth"})
+        return hashlib.sha256(told.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,7 @@ class SyntheticClip:
         mesh: (468, 3) float32 canonical landmarks at the end of the clip.
         events: Expressions in order of time.
         distractors: Everything else that moved: `kind`, `start_s`, `end_s`.
+        depth: (N, 64, 64) float32 depth maps (`engines.motion.depth`); None without a depth camera.
     """
 
     name: str
@@ -147,6 +158,7 @@ class SyntheticClip:
     mesh: npt.NDArray[np.float32]
     events: tuple[TrueEvent, ...]
     distractors: tuple[dict[str, Any], ...]
+    depth: npt.NDArray[np.float32] | None = None
 
     @property
     def seconds(self) -> float:
@@ -216,7 +228,13 @@ class SyntheticSet:
 
 
 def describe(
-    *, identities: int, clips_per_identity: int, seconds: float, fps: Sequence[float], seed: int
+    *,
+    identities: int,
+    clips_per_identity: int,
+    seconds: float,
+    fps: Sequence[float],
+    seed: int,
+    depth: bool = False,
 ) -> SetDescription:
     """Plan a set: who is in which split, and what every clip is.
 
@@ -262,6 +280,7 @@ def describe(
         fps=tuple(sorted(float(rate) for rate in fps)),
         splits=splits,
         clips=tuple(sorted(clips, key=lambda plan: plan.name)),
+        depth=depth,
     )
 
 
@@ -292,7 +311,8 @@ def generate(folder: Path, description: SetDescription, jobs: int) -> None:
         ) as bar,
         ProcessPoolExecutor(jobs, context, _prepare_worker) as workers,
     ):
-        futures = {workers.submit(_make_clip, folder, plan): plan.name for plan in todo}
+        make = partial(_make_clip, folder, description.depth)
+        futures = {workers.submit(make, plan): plan.name for plan in todo}
         try:
             for future in as_completed(futures):
                 future.result()
@@ -369,9 +389,14 @@ def live_alignment() -> Iterator[Align]:
     aligner = FaceAligner(AlignmentConfig(), wait=True)
 
     def align(
-        index: int, time_s: float, picture: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]
+        index: int,
+        time_s: float,
+        picture: npt.NDArray[np.uint8],
+        out: npt.NDArray[np.uint8],
+        depth: npt.NDArray[np.uint16] | None = None,
     ) -> AlignedFace:
-        return aligner.align(Frame(index, time_s, time_s, 0.0, 0, "", picture), out)
+        frame = Frame(index, time_s, time_s, 0.0, 0, "", picture, depth=depth)
+        return aligner.align(frame, out)
 
     try:
         aligner.open()
@@ -380,10 +405,10 @@ def live_alignment() -> Iterator[Align]:
         aligner.close()
 
 
-def _make_clip(folder: Path, plan: ClipPlan) -> None:
+def _make_clip(folder: Path, depth: bool, plan: ClipPlan) -> None:
     """Record a clip beside its place and move it there; the entry point of a worker."""
     part = Path(tempfile.mkdtemp(prefix=f"{_PART}{plan.name}-", dir=folder))
-    record_clip(plan, part, live_alignment)
+    record_clip(plan, part, live_alignment, depth=depth)
     part.chmod(0o755)  # mkdtemp keeps others out
     part.rename(folder / plan.name)
 
@@ -439,6 +464,7 @@ def _read_clip(folder: Path, plan: ClipPlan, split: str) -> SyntheticClip:
             for event in truth["events"]
         ),
         distractors=tuple(truth["distractors"]),
+        depth=load(folder / "depth.npy") if (folder / "depth.npy").exists() else None,
         **{
             name: load(folder / f"{name}.npy")
             for name in ("faces", "times", "mesh", *(name for name, _, _ in MEASURED))
@@ -466,6 +492,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[30.0, 60.0, 120.0, 200.0],
         help="frame rates, dealt out evenly (30 60 120 200)",
     )
+    parser.add_argument(
+        "--depth", action="store_true", help="let a depth camera look on (see docs/synthetic.md)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of everything (%(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (%(default)s)")
     options = parser.parse_args(arguments)
@@ -479,6 +508,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds=options.seconds,
             fps=options.fps,
             seed=options.seed,
+            depth=options.depth,
         )
         generate(options.out, description, max(1, options.jobs))
         print(summary(options.out))

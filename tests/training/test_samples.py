@@ -9,8 +9,10 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs requirements-train.txt")
 
+from engines.errors import UserError
 from engines.events import EventKind
 from engines.motion.planes import PairPlanes, composite_planes
+from engines.spotting.network_spotter import draw_planes
 from engines.training.clips import ClipEvent, at_rate
 from engines.training.samples import (
     NOT_LEARNED,
@@ -20,7 +22,7 @@ from engines.training.samples import (
     micro_labels,
 )
 from engines.training.streaming import event_clip, measure
-from tests.training.face_clips import CLASSES, clip
+from tests.training.face_clips import CLASSES, clip, with_depth
 
 MICRO = ClipEvent(EventKind.MICRO, 1.0, 1.2, 1.4, "positive")
 MACRO = ClipEvent(EventKind.MACRO, 3.0, 3.5, 5.0, "surprise")
@@ -79,6 +81,23 @@ def test_samples_hold_every_expression_and_five_times_as_many_others() -> None:
     again = draw_samples(clips, CLASSES, seed=0)
     np.testing.assert_array_equal(samples.planes, again.planes)
     np.testing.assert_array_equal(samples.emotion, again.emotion)
+
+
+def test_with_depth_the_third_plane_is_what_live_analysis_measures() -> None:
+    own = with_depth(clip("a"))
+    own.depth[40:42, 9:30] = 0  # brows and eyes of two frames were not seen
+    samples = draw_samples([own], CLASSES, seed=0, depth=True)
+    strained = draw_samples([own], CLASSES, seed=0)
+    missing = len(strained.micro) - len(samples.micro)
+    assert 0 < missing <= 4
+    live = []
+    planes = np.empty((3, 42, 42), np.float32)
+    for sample in measure(own):
+        if draw_planes(sample, planes, depth=True):
+            live.append(planes.astype(np.float16))
+    assert all(any(np.array_equal(drawn, seen) for seen in live) for drawn in samples.planes)
+    with pytest.raises(UserError, match="no depth maps"):
+        draw_samples([clip("a")], CLASSES, seed=0, depth=True)
 
 
 @pytest.mark.parametrize("fps", [30.0, 15.0, 10.0, 12.5])

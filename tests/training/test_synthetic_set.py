@@ -3,7 +3,9 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from engines.errors import UserError
 from engines.events import EventKind
+from engines.training.synthetic_clip import record_clip
 from engines.training.synthetic_set import (
     SPLITS,
     SetDescription,
@@ -69,6 +72,39 @@ def test_rates_and_quiet_clips_are_dealt_out_in_every_split() -> None:
 def test_the_plan_survives_the_disk() -> None:
     assert SetDescription.model_validate_json(TINY.model_dump_json()) == TINY
     assert TINY.synthetic
+
+
+def test_a_depth_camera_is_another_set_of_the_same_clips() -> None:
+    asked = {"identities": 3, "clips_per_identity": 1, "seconds": 4.0, "fps": (30.0,), "seed": 11}
+    deep = describe(**asked, depth=True)
+    assert deep.clips == TINY.clips
+    assert deep.fingerprint != TINY.fingerprint
+    older = json.loads(TINY.model_dump_json())
+    del older["depth"]  # as sets were described before
+    assert SetDescription.model_validate(older).fingerprint == TINY.fingerprint
+
+
+def test_depth_maps_are_kept_beside_the_faces(tmp_path: Path) -> None:
+    """With an aligner that finds the face at every other frame, and keeps what it is given."""
+    given = []
+
+    @contextmanager
+    def alignment():
+        def align(index, time_s, picture, out, depth):
+            given.append(depth)
+            seen = depth[:64, :64].astype(np.float32)
+            mesh = np.random.default_rng(0).uniform(20, 108, (468, 3)).astype(np.float32)
+            return SimpleNamespace(
+                valid=bool(index % 2), epoch=0, mesh=mesh, head_speed=0.0, depth=seen
+            )
+
+        yield align
+
+    plan = TINY.clips[0].model_copy(update={"seconds": 1.0, "fps": 10.0})
+    record_clip(plan, tmp_path, alignment, depth=True)
+    kept = np.load(tmp_path / "depth.npy")
+    assert kept.shape == (10, 64, 64)
+    np.testing.assert_array_equal(kept, np.stack(given)[:, :64, :64])
 
 
 def test_clips_of_one_seed_differ_and_seeds_differ() -> None:

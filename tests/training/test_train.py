@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ pytest.importorskip("torch", reason="training needs requirements-train.txt")
 
 import torch
 
-from engines.errors import UserError
+from engines.errors import EngineError, UserError
 from engines.evaluation.spotting import Tally
-from engines.recognition.network_recognizer import NetworkRecognizer
+from engines.recognition.network_recognizer import DepthRecognizer, NetworkRecognizer
 from engines.recognition.sequence_recognizer import SequenceRecognizer
-from engines.spotting.network_spotter import NetworkSpotter
+from engines.spotting.network_spotter import DepthSpotter, NetworkSpotter
 from engines.training import folded, train
 from engines.training.folds import holdout, leave_one_subject_out
 from engines.training.optimisation import CHECKPOINT_FILE, LOG_FILE, EpochLog, fit
@@ -154,6 +154,39 @@ def test_run_then_export_gives_engines(
         assert f"run --engine {engine}" in card
         assert people.command in card
         assert "Not to be used to judge" in card
+
+
+def test_a_network_with_depth_learns_from_depth_and_ships_as_an_engine_that_needs_it(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "engines"
+    given = ["run", "--engine", "sfamnet-depth", "--data", data, "--epochs", "1", "--out"]
+    assert main([*given, str(tmp_path / "without")]) == 2
+    assert "no depth maps" in capsys.readouterr().err
+
+    seen = FewPeople(depth=True)
+    for module in (train, folded):
+        monkeypatch.setattr(module, "open_source", lambda folder: seen)
+    assert main([*given, str(run)]) == 0
+    assert main(["export", "--run", str(run), "--out", str(out)]) == 0
+    clip = next(seen.clips(["c"]))
+    spotter = DepthSpotter(out / "spotting" / "sfamnet-depth", 30.0)
+    scores = [spotter.push(sample).score for sample in measure(clip)]
+    assert np.isfinite(scores).all()
+    assert np.ptp(scores) > 0
+    assert not any(sample.depth_change is not None for sample in measure(clip, delta_flow=False))
+    spotter.close()
+    event = event_clip(clip, clip.events[0])
+    recognizer = DepthRecognizer(out / "recognition" / "sfamnet-depth")
+    assert recognizer.recognize(event).emotion in CLASSES
+    with pytest.raises(EngineError, match="no depth pictures"):
+        recognizer.recognize(replace(event, depths=None))
+    recognizer.close()
+    with pytest.raises(EngineError, match="another flow representation"):
+        NetworkSpotter(out / "spotting" / "sfamnet-depth", 30.0)
+    for task in ("spotting", "recognition"):
+        card = (out / task / "sfamnet-depth" / "model_card.md").read_text("utf-8")
+        assert "depth change" in card
 
 
 @pytest.mark.parametrize("heads", [False, True])
