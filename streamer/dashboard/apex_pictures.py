@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from engines.events import Event, EventState
+from streamer.explanation import explanation_overlay
 from streamer.frame import Image
 
 MAX_PICTURES = 200
@@ -38,6 +39,7 @@ class ApexPictures:
         self._picture_of: PictureOf = _nothing
         self._face_of: PictureOf = _nothing
         self._pictures: dict[int, tuple[int, bytes]] = {}  # event → apex frame, JPEG
+        self._explained: dict[int, bytes] = {}
         self._wanted = True
 
     @property
@@ -51,6 +53,7 @@ class ApexPictures:
             self._wanted = wanted
             if not wanted:
                 self._pictures.clear()
+                self._explained.clear()
 
     def take_from(self, picture_of: PictureOf, face_of: PictureOf) -> None:
         """Set where the picture and the aligned face of a frame come from."""
@@ -67,6 +70,7 @@ class ApexPictures:
             with self._lock:
                 self._pictures.pop(event.id, None)
             return
+        self._explain(event)
         known = self._pictures.get(event.id)
         if (
             not self._wanted
@@ -86,19 +90,42 @@ class ApexPictures:
                 while len(self._pictures) > MAX_PICTURES:
                     del self._pictures[next(iter(self._pictures))]
 
+    def _explain(self, event: Event) -> None:
+        """Keep the aligned face at the apex with what carried the answer."""
+        if not self._wanted or event.explanation is None:
+            return
+        face = self._face_of(event.apex_frame)
+        if face is None:
+            return
+        jpeg = _small_jpeg(explanation_overlay(face, event.explanation))
+        with self._lock:
+            if self._wanted:
+                self._explained[event.id] = jpeg
+                while len(self._explained) > MAX_PICTURES:
+                    del self._explained[next(iter(self._explained))]
+
     def has(self, event: int) -> bool:
         """Whether there is a picture of an event."""
         return event in self._pictures
+
+    def explains(self, event: int) -> bool:
+        """Whether there is a picture of what carried the answer to an event."""
+        return event in self._explained
 
     def jpeg(self, event: int) -> bytes | None:
         """Return the picture of an event as JPEG; None when there is none."""
         known = self._pictures.get(event)
         return None if known is None else known[1]
 
+    def explained_jpeg(self, event: int) -> bytes | None:
+        """Return what carried the answer to an event, on its face; None when it is not known."""
+        return self._explained.get(event)
+
     def clear(self) -> None:
         """Forget all of them."""
         with self._lock:
             self._pictures.clear()
+            self._explained.clear()
 
 
 def _nothing(index: int) -> None:

@@ -7,7 +7,9 @@ import logging
 import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from typing import Protocol
 
 import cv2
@@ -111,8 +113,7 @@ class MjpegBroadcaster:
         with self._lock:
             viewers, self._viewers = self._viewers, set()
             thread = self._thread
-        for viewer in viewers:
-            _hand(viewer, None)
+        _hand(viewers, None)
         if thread is not None:
             thread.join(timeout=1.0)
 
@@ -147,8 +148,7 @@ class MjpegBroadcaster:
                 self._latest = part or self._latest
                 viewers = tuple(self._viewers)
             if part is not None:
-                for viewer in viewers:
-                    _hand(viewer, part)
+                _hand(viewers, part)
 
     def _part(self, view: View) -> bytes | None:
         """Encode the newest picture, once for all, with the head of the next one."""
@@ -171,9 +171,16 @@ def _comment(captured_s: float | None) -> bytes:
     return struct.pack(">HH", 0xFFFE, len(text) + 2) + text
 
 
-def _hand(viewer: _Viewer, part: bytes | None) -> None:
-    if not viewer.loop.is_closed():
-        try:
-            viewer.loop.call_soon_threadsafe(viewer.put, part)
-        except RuntimeError:  # the loop was closed in between: nobody is left to tell
-            return
+def _hand(viewers: Iterable[_Viewer], part: bytes | None) -> None:
+    """Give a picture to viewers, waking each event loop once."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Viewer]] = defaultdict(list)
+    for viewer in viewers:
+        by_loop[viewer.loop].append(viewer)
+    for loop, those in by_loop.items():
+        with suppress(RuntimeError):  # the loop has been closed: nobody is left to tell
+            loop.call_soon_threadsafe(_put, those, part)
+
+
+def _put(viewers: Iterable[_Viewer], part: bytes | None) -> None:
+    for viewer in viewers:
+        viewer.put(part)

@@ -5,6 +5,7 @@ Everything is drawn onto the very frame that it was measured in, as far as a vie
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,6 +60,9 @@ _TEXT: _Colour = (245, 245, 245)
 _PLATE: _Colour = (32, 26, 22)
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _SUBPIXEL_BITS = 4
+_TIP = 0.3  # of an arrow's length
+_LEFT_WING = math.sqrt(0.5) * np.array([[1.0, -1.0], [1.0, 1.0]])
+_RIGHT_WING = _LEFT_WING.T
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +128,7 @@ def draw(
         if record.success and layers.motion == "heat":
             _heat(canvas, points, record.motion, region_names)
         if layers.landmarks:
-            for x, y in points:
-                cv2.circle(canvas, _fixed(x, y), 12, _FACE, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+            _lines(canvas, np.stack([points, points], axis=1), _FACE)  # dots
         if record.success and layers.motion == "arrows":
             _arrows(canvas, points, record.motion, region_names)
     label = event_label(events, record.time_s)
@@ -187,15 +190,39 @@ def _arrows(
     """Draw each region's motion, turned from the upright canonical face into the picture."""
     across = points[_ROWS[LEFT_EYE_OUTER]] - points[_ROWS[RIGHT_EYE_OUTER]]
     turn = np.array([[across[0], -across[1]], [across[1], across[0]]])  # scales by its length too
-    for name, moved in zip(region_names, motion, strict=False):
-        anchors = _ANCHORS.get(name)
-        if anchors is None or not math.hypot(*moved) >= _SHORTEST:
-            continue
-        start = points[[_ROWS[landmark] for landmark in anchors]].mean(axis=0)
-        end = start + turn @ moved * MAGNIFICATION
-        cv2.arrowedLine(
-            canvas, _fixed(*start), _fixed(*end), _MOTION, 2, cv2.LINE_AA, _SUBPIXEL_BITS, 0.3
-        )
+    starts, moved = _moving(points, motion, region_names)
+    if not len(starts):
+        return
+    ends = starts + moved @ turn.T * MAGNIFICATION
+    back = _TIP * (starts - ends)
+    tips = np.stack([ends + back @ _LEFT_WING, ends, ends + back @ _RIGHT_WING], axis=1)
+    _lines(canvas, np.stack([starts, ends], axis=1), _MOTION)
+    _lines(canvas, tips, _MOTION)
+
+
+def _moving(
+    points: npt.NDArray[np.float32],
+    motion: npt.NDArray[np.float32],
+    region_names: Sequence[str],
+) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.float32]]:
+    """Return the (M, 2) places and the (M, 2) motions of the regions that move visibly."""
+    known, weights = _anchor_weights(tuple(region_names))
+    moved = motion[known]
+    far = np.hypot(moved[:, 0], moved[:, 1]) >= _SHORTEST
+    return (weights @ points)[far], moved[far]
+
+
+@functools.cache
+def _anchor_weights(
+    region_names: tuple[str, ...],
+) -> tuple[list[int], npt.NDArray[np.float32]]:
+    """Return which regions have a place, and the share of each landmark in it."""
+    known = [row for row, name in enumerate(region_names) if name in _ANCHORS]
+    weights = np.zeros((len(known), len(OUTLINE)), np.float32)
+    for place, row in enumerate(known):
+        anchors = [_ROWS[landmark] for landmark in _ANCHORS[region_names[row]]]
+        weights[place, anchors] = 1 / len(anchors)
+    return known, weights
 
 
 def _heat(
@@ -214,13 +241,10 @@ def _heat(
         return
     height, width = face.shape[:2]
     heat = np.zeros((height // _HEAT_SHRINK + 1, width // _HEAT_SHRINK + 1), np.uint8)
-    for name, moved in zip(region_names, motion, strict=False):
-        anchors = _ANCHORS.get(name)
-        distance = math.hypot(*moved)
-        if anchors is None or not distance >= _SHORTEST:
-            continue
-        x, y = (points[[_ROWS[row] for row in anchors]].mean(axis=0) - (left, top)) / _HEAT_SHRINK
-        level = round(255 * min(distance / _HOTTEST, 1.0))
+    places, moves = _moving(points, motion, region_names)
+    for place, moved in zip(places, moves, strict=True):
+        x, y = (place - (left, top)) / _HEAT_SHRINK
+        level = round(255 * min(math.hypot(*moved) / _HOTTEST, 1.0))
         spot = np.zeros_like(heat)
         cv2.circle(spot, (round(float(x)), round(float(y))), radius // _HEAT_SHRINK, (level,), -1)
         np.maximum(heat, spot, out=heat)
@@ -235,11 +259,12 @@ def _brackets(canvas: Image, box: npt.NDArray[np.float64]) -> None:
     """Draw the corners of the face box."""
     x, y, width, height = box
     arm = 0.14 * min(width, height)
-    for left, toward in ((x, arm), (x + width, -arm)):
-        for top, down in ((y, arm), (y + height, -arm)):
-            for end in ((left + toward, top), (left, top + down)):
-                start = _fixed(left, top)
-                cv2.line(canvas, start, _fixed(*end), _FACE, 2, cv2.LINE_AA, _SUBPIXEL_BITS)
+    corners = [
+        ((left + toward, top), (left, top), (left, top + down))
+        for left, toward in ((x, arm), (x + width, -arm))
+        for top, down in ((y, arm), (y + height, -arm))
+    ]
+    _lines(canvas, np.array(corners), _FACE)
 
 
 def _plate(canvas: Image, text: str, *, bottom: bool) -> None:
@@ -257,11 +282,13 @@ def _plate(canvas: Image, text: str, *, bottom: bool) -> None:
     cv2.putText(canvas, text, at, _FONT, size, _TEXT, 1, cv2.LINE_AA)
 
 
-def _fixed(x: float, y: float) -> tuple[int, int]:
-    """Return a position as OpenCV's fixed-point numbers, within what they can hold."""
-    limit = 32_000.0
-    factor = 1 << _SUBPIXEL_BITS
-    return (
-        round(factor * min(max(float(x), -limit), limit)),
-        round(factor * min(max(float(y), -limit), limit)),
-    )
+def _lines(canvas: Image, lines: npt.NDArray[np.floating[Any]], colour: _Colour) -> None:
+    """Draw (N, K, 2) lines through K positions each.
+
+    In one call: with every call to OpenCV a thread hands the interpreter to the pipeline and waits
+    until it has it again, which takes longer than a line.
+    """
+    limit = 32_000.0  # of OpenCV's fixed-point numbers
+    scaled = np.clip(np.nan_to_num(lines), -limit, limit) * (1 << _SUBPIXEL_BITS)
+    fixed: Any = np.rint(scaled).astype(np.int32)
+    cv2.polylines(canvas, fixed, False, colour, 2, cv2.LINE_AA, _SUBPIXEL_BITS)

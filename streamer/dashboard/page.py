@@ -19,6 +19,7 @@ from streamer.dashboard.views import asset
 from streamer.errors import UserError
 
 _FONTS = ("system-ui", "sans-serif")  # of the viewer's system: nothing is fetched
+_IDLE_S = 1.0
 _FACTOR_RANGE = (1.0, 40.0)
 
 _Refresh = Callable[[Callable[..., Any]], Any]
@@ -71,6 +72,10 @@ def build_page(
         shown(page.load)
         for begun in begins:
             shown(begun.then)
+    # Nothing here waits in Gradio's queue, which asks a thousand times a second whether something
+    # does; each time the threads of the pipeline wait for the interpreter.
+    queue = page._queue
+    queue.sleep_when_free = queue.progress_update_sleep_when_free = _IDLE_S
     return page
 
 

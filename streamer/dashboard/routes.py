@@ -32,6 +32,7 @@ EDIT_PATH = "/edits"
 MARK_PATH = "/markers"
 SCREEN_PATH = "/screen"
 APEX_PATH = "/apexes/{event}.jpg"
+EXPLAINED_PATH = "/apexes/{event}/explained.jpg"
 EXPORT_PATH = "/export.zip"
 
 MAX_BODY = 8192
@@ -133,12 +134,18 @@ def add_routes(
         view.changed()
         return Response(status_code=204)
 
-    @app.get(APEX_PATH)
-    async def apex(event: int) -> Response:
-        jpeg = None if sink.hidden else sink.apexes.jpeg(event)
-        if jpeg is None:
+    def picture(jpeg: bytes | None) -> Response:
+        if sink.hidden or jpeg is None:
             raise _RefusedError(404, "There is no picture of this detection.")
         return Response(jpeg, media_type="image/jpeg", headers=_NO_STORE)
+
+    @app.get(APEX_PATH)
+    async def apex(event: int) -> Response:
+        return picture(sink.apexes.jpeg(event))
+
+    @app.get(EXPLAINED_PATH)
+    async def explained(event: int) -> Response:
+        return picture(sink.apexes.explained_jpeg(event))
 
     @app.get(EXPORT_PATH)
     async def export() -> FileResponse:

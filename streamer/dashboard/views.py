@@ -113,11 +113,21 @@ class LiveView:
             kept = self._sink.snapshot().events
             known |= {event.id: event for event in kept if event.id in edited}
         reviewed = self._sink.journal.reviewed(known.values())
-        return [event_row(each, self._sink.apexes.has(each.event.id)) for each in reviewed]
+        apexes = self._sink.apexes
+        return [
+            event_row(each, apexes.has(each.event.id), apexes.explains(each.event.id))
+            for each in reviewed
+        ]
 
 
-def event_row(reviewed: ReviewedEvent, picture: bool) -> Document:
-    """Return a detection with what was said of it."""
+def event_row(reviewed: ReviewedEvent, picture: bool, explained: bool) -> Document:
+    """Return a detection with what was said of it.
+
+    Args:
+        reviewed: The detection.
+        picture: Whether there is a picture of its apex.
+        explained: Whether there is one with what carried the answer.
+    """
     event = reviewed.event
     return {
         **event_document(event),
@@ -129,6 +139,7 @@ def event_row(reviewed: ReviewedEvent, picture: bool) -> Document:
         "notes": reviewed.notes,
         "reviewers": reviewed.reviewers,
         "picture": picture,
+        "explained": explained,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,12 +79,13 @@ def strips(
     times = frames["timestamp"]
     if not len(times):
         return []
-    end_s = float(times[-1])
+    begin_s = float(math.floor(times[0]))
+    lasts_s = float(times[-1]) - begin_s
     length_s = next(
         (
             length
             for length in _LENGTHS_S
-            if end_s <= length * _MAX_STRIPS and (length >= _READABLE_S or end_s <= length)
+            if lasts_s <= length * _MAX_STRIPS and (length >= _READABLE_S or lasts_s <= length)
         ),
         _LENGTHS_S[-1],
     )
@@ -91,7 +93,8 @@ def strips(
     finite = frames["score"][measured & np.isfinite(frames["score"])]
     top = round_up(float(max(finite.max(initial=0), np.nanmax(frames["threshold"], initial=0))))
     gap_s = _gap_s(times)
-    every = [_Strip(n * length_s, length_s, gap_s) for n in range(int(end_s // length_s) + 1)]
+    count = int(lasts_s // length_s) + 1
+    every = [_Strip(begin_s + n * length_s, length_s, gap_s) for n in range(count)]
     return [_drawn(strip, frames, measured, top, events, comparison) for strip in every]
 
 

@@ -566,6 +566,12 @@ globalThis.GlintLive = (() => {
     ? el("img", { src: `apexes/${event.id}.jpg?s=${seen.session}&f=${event.apex_frame}`, width: size, height: size, alt: `Face at the apex of #${event.id}`, loading: "lazy" })
     : el("span", { class: "gl-noface", style: `width:${size}px;height:${size}px` });
 
+  const explanationOf = (event) => event.explained && !faceless() && figures?.thumbnails
+    ? el("figure", { class: "gl-explained" },
+      el("img", { src: `apexes/${event.id}/explained.jpg?s=${seen.session}`, width: 112, height: 112, alt: `What carried the answer to #${event.id}, on the face at its apex`, loading: "lazy" }),
+      el("figcaption", { class: "gl-soft" }, event.explanation?.movements ? "What carried the answer; arrows: the movement that the network saw, magnified" : "What carried the answer"))
+    : null;
+
   const emotionOf = (event) => {
     if (!event.emotion) return ["–"];
     const [likeliest] = Object.entries(event.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
@@ -630,7 +636,7 @@ globalThis.GlintLive = (() => {
     const open = event.state !== "closed";
     const times = event.offset_s === null ? `onset ${seconds(event.onset_s)} s` : `${seconds(event.onset_s)} – ${seconds(event.apex_s)} – ${seconds(event.offset_s)} s, ${duration(event)}`;
     return [
-      el("div", { class: "gl-who" }, faceOf(event, 112),
+      el("div", { class: "gl-who" }, faceOf(event, 112), explanationOf(event),
         el("div", {}, el("h3", {}, `#${event.id} `, el("span", { class: `gl-kind gl-${event.kind ?? "open"}` }, event.kind ?? event.state)),
           el("p", { class: "gl-emotion" }, ...emotionOf(event)),
           el("p", {}, times, event.score === null ? "" : `, score ${event.score.toFixed(2)}`),

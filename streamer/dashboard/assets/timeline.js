@@ -163,6 +163,7 @@
     let chosen = null;
     let playhead = null;
     let hovered = null;
+    let waiting = 0;
     let due = 0;
     let drawnAt = 0;
     let theme = null;
@@ -264,16 +265,17 @@
 
     // -- drawing --------------------------------------------------------------------------
     const request = () => {
-      if (!due) due = requestAnimationFrame(draw);
+      if (waiting || due) return;
+      // Asking for the next frame makes a browser paint one, whether anything is drawn or not.
+      waiting = setTimeout(() => {
+        waiting = 0;
+        due = requestAnimationFrame(draw);
+      }, Math.max(drawnAt + FRAME_MS - performance.now(), 0));
     };
 
     const draw = (now) => {
       due = 0;
       const passed = now - drawnAt;
-      if (passed < FRAME_MS) {
-        request();
-        return;
-      }
       drawnAt = now;
       across = track.clientWidth || 1;
       if (following) {
@@ -659,6 +661,7 @@
       pause,
       view: () => ({ begin_s: begin(), end_s: end, following }),
       destroy() {
+        clearTimeout(waiting);
         cancelAnimationFrame(due);
         resized.disconnect();
         dressed.disconnect();
