@@ -10,7 +10,7 @@ from engines.datasets.base import (
     Recording,
 )
 from engines.datasets.facs import ActionUnit, action_unit_numbers, co_occurrence
-from engines.datasets.media import read_frames
+from engines.datasets.media import read_depth, read_frames
 from engines.datasets.registry import ADAPTERS, find_adapter
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "action_unit_numbers",
     "co_occurrence",
     "find_adapter",
+    "read_depth",
     "read_frames",
 ]

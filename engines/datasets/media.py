@@ -196,6 +196,37 @@ def read_frames(
         yield from _read_video(recording, recording.path)
 
 
+def read_depth(
+    recording: Recording,
+    time_s: float,
+    size: tuple[int, ...],
+    on_problem: Callable[[Problem], None],
+) -> npt.NDArray[np.uint16] | None:
+    """Read the depth picture of a frame.
+
+    Args:
+        recording: Where from.
+        time_s: Time of the frame, as `read_frames` gives it.
+        size: (height, width) of the frame's picture.
+        on_problem: Called for a picture that is there and is no depth picture.
+
+    Returns:
+        (H, W) uint16 millimetres, 0 where nothing was seen; None when there is none.
+    """
+    if recording.depth is None:
+        return None
+    file = recording.depth / f"{recording.first_frame + round(time_s * recording.fps)}.png"
+    if not file.is_file():
+        return None
+    data = np.fromfile(file, np.uint8)
+    depth = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if depth is None or depth.dtype != np.uint16 or depth.shape != size:
+        message = f"not a depth picture of 16 bits and {size[1]}x{size[0]} pixels"
+        on_problem(Problem(ProblemKind.UNREADABLE_FRAME, file, message))
+        return None
+    return depth.view(np.uint16)
+
+
 def _read_pictures(
     recording: Recording, folder: Path, on_problem: Callable[[Problem], None]
 ) -> Iterator[tuple[float, npt.NDArray[np.uint8]]]:

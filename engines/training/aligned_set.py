@@ -24,10 +24,19 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
-from engines.datasets import ADAPTERS, Dataset, Problem, Recording, find_adapter, read_frames
+from engines.datasets import (
+    ADAPTERS,
+    Dataset,
+    Problem,
+    Recording,
+    find_adapter,
+    read_depth,
+    read_frames,
+)
 from engines.errors import UserError
 from engines.events import EventKind
 from engines.motion.canonical import FACE_SIZE
+from engines.motion.depth import DEPTH_CELLS
 from engines.training.clips import ClipEvent, FaceClip
 from engines.training.synthetic_clip import Alignment
 from engines.training.synthetic_set import live_alignment
@@ -38,7 +47,9 @@ FORMAT = 1
 """Version of the files; a reader of another version refuses them."""
 
 _LANDMARKS = 468
+_MAP = (DEPTH_CELLS, DEPTH_CELLS)
 _ARRAYS = ("faces", "times", "valid", "restart", "mesh")
+_DEPTH = "depth.npy"  # of recordings that have depth frames
 
 
 class AlignedClip(BaseModel):
@@ -161,6 +172,7 @@ class AlignedSource:
             if clip.identity in identities:
                 folder = self._folder / clip.name
                 truth = json.loads((folder / "truth.json").read_text("utf-8"))
+                depth = folder / _DEPTH
                 yield FaceClip(
                     name=clip.name,
                     identity=clip.identity,
@@ -175,6 +187,7 @@ class AlignedSource:
                         )
                         for event in truth["events"]
                     ),
+                    depth=np.load(depth, mmap_mode="r") if depth.exists() else None,
                     **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS},
                 )
 
@@ -182,19 +195,23 @@ class AlignedSource:
 def _align(
     recording: Recording, folder: Path, alignment: Alignment, problems: list[Problem]
 ) -> None:
-    """Write the canonical faces of a recording."""
-    faces, times, valid, restart = [], [], [], []
+    """Write the canonical faces of a recording, and its depth maps where it has depth."""
+    faces, times, valid, restart, depths = [], [], [], [], []
     mesh = np.zeros((_LANDMARKS, 3), np.float32)
     epoch: int | None = None
     with alignment() as align:
         for index, (time_s, picture) in enumerate(read_frames(recording, problems.append)):
             face: npt.NDArray[np.uint8] = np.zeros((FACE_SIZE, FACE_SIZE), np.uint8)
-            aligned = align(index, time_s, picture, face)
+            depth = read_depth(recording, time_s, picture.shape, problems.append)
+            aligned = align(index, time_s, picture, face, depth)
             faces.append(face)
             times.append(time_s)
             valid.append(aligned.valid)
             restart.append(aligned.valid and aligned.epoch != epoch)
             epoch = aligned.epoch if aligned.valid else None
+            if recording.depth is not None:
+                seen = aligned.depth
+                depths.append(np.zeros(_MAP, np.float32) if seen is None else seen)
             if aligned.mesh is not None:
                 mesh = aligned.mesh
     arrays: tuple[npt.NDArray[Any], ...] = (
@@ -206,6 +223,8 @@ def _align(
     )
     for name, values in zip(_ARRAYS, arrays, strict=True):
         np.save(folder / f"{name}.npy", values)
+    if depths:
+        np.save(folder / _DEPTH, np.stack(depths))
 
 
 def _write_truth(dataset: Dataset, recording: Recording, classes: int, folder: Path) -> None:

@@ -27,17 +27,19 @@ class Aligned:
     epoch: int
     mesh: np.ndarray | None
     head_speed: float = 0.0
+    depth: np.ndarray | None = None
 
 
 @contextmanager
 def stand_in() -> Iterator:
     """Follows the face from the second picture on, and slips at the eighth."""
 
-    def align(index, time_s, picture, out) -> Aligned:
+    def align(index, time_s, picture, out, depth) -> Aligned:
         if index < 1:
             return Aligned(False, 0, None)
         out[:] = cv2.resize(picture, out.shape[::-1])
-        return Aligned(True, 1 + (index >= 7), np.full((468, 3), index, np.float32))
+        seen = None if depth is None else np.full((64, 64), depth.mean(), np.float32)
+        return Aligned(True, 1 + (index >= 7), np.full((468, 3), index, np.float32), depth=seen)
 
     yield align
 
@@ -80,6 +82,23 @@ def test_frames_become_clips_of_the_live_aligner(dataset: Dataset, tmp_path: Pat
     (event,) = clip.events
     assert (event.kind, event.emotion) == (EventKind.MICRO, "negative")
     assert event.apex_s == pytest.approx(0.1)
+
+
+def test_depth_frames_beside_the_others_come_along(dataset: Dataset, tmp_path: Path) -> None:
+    first, *others = dataset.recordings
+    beside = tmp_path / "depth"
+    beside.mkdir()
+    for number in range(5, 5 + COUNT):
+        size = (20, 20) if number == 8 else (40, 30)  # one does not fit its picture
+        cv2.imwrite(str(beside / f"{number}.png"), np.full(size, 500 + number, np.uint16))
+    seen = replace(dataset, recordings=(replace(first, depth=beside), *others))
+    out = tmp_path / "aligned"
+    (problem,) = align_dataset(seen, 3, out, stand_in)
+    assert problem.file == beside / "8.png"
+    deep, flat = AlignedSource(out).clips(["s1", "s2"])
+    assert flat.depth is None
+    expected = [0, 506, 507, 0, *range(510, 5 + COUNT + 500)]
+    np.testing.assert_array_equal(deep.depth[:, 32, 32], expected)
 
 
 def test_a_set_that_was_cut_off_is_continued(dataset: Dataset, tmp_path: Path) -> None:
