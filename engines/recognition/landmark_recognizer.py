@@ -10,9 +10,7 @@ from engines.recognition.ststnet.recognizer import FlowPictureRecognizer
 class LandmarkRecognizer(FlowPictureRecognizer):
     """Landmark graph fused with action units; see the model card in `au-landmark`."""
 
-    name = "au-landmark"
-
     def __init__(
         self, folder: Path = Path(__file__).parent / "au-landmark", backend: str = "auto"
     ) -> None:
-        super().__init__(folder, backend)
+        super().__init__(folder, "au-landmark", backend)

@@ -23,7 +23,7 @@ from engines.motion.planes import (
     PairPlanes,
     preprocessing_of,
 )
-from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
+from engines.network_files import INPUT_NAME
 from engines.recognition.base import EventClip, Recognition, name_emotion
 from engines.recognition.explanation import (
     LEAST_SHARE,
@@ -33,6 +33,7 @@ from engines.recognition.explanation import (
     region_centres,
     region_masks,
 )
+from engines.recognition.graph_recognizer import GraphRecognizer
 from engines.runtime import GraphRunner
 
 OUTPUT_NAME = "logits"
@@ -43,7 +44,7 @@ VOTE_S = 0.1
 _EPSILON_S = 1e-6
 
 
-class NetworkRecognizer:
+class NetworkRecognizer(GraphRecognizer):
     """A recognition network over the flows of an event.
 
     Args:
@@ -57,17 +58,7 @@ class NetworkRecognizer:
     depth: ClassVar[bool] = False
 
     def __init__(self, folder: Path, backend: str = "auto") -> None:
-        self.name = folder.name
-        manifest, self._graph = open_network(
-            folder, self.name, RecognitionManifest, preprocessing_of(self.depth), backend
-        )
-        self.version = manifest.version
-        self.classes = manifest.classes
-        self.model_sha256: str | None = manifest.sha256
-        self.backend = self._graph.backend
-        self.fallback = self._graph.fallback
-        self._temperature = manifest.temperature
-        self._unsure_below = manifest.unsure_below
+        super().__init__(folder, folder.name, preprocessing_of(self.depth), backend)
         self._seen: tuple[EventClip, npt.NDArray[np.float32]] | None = None
 
     def recognize(self, clip: EventClip) -> Recognition:
@@ -114,10 +105,6 @@ class NetworkRecognizer:
         if self._seen is None or self._seen[0] is not clip:
             self._seen = clip, event_planes(clip, depth=self.depth)
         return self._seen[1]
-
-    def close(self) -> None:
-        """Close the network."""
-        self._graph.close()
 
 
 class DepthRecognizer(NetworkRecognizer):

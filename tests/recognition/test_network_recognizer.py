@@ -16,12 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from engines.errors import EngineError
 from engines.motion.canonical import FACE_SIZE
 from engines.motion.planes import PREPROCESSING, PairPlanes
+from engines.network_files import RecognitionManifest
 from engines.recognition.base import EventClip
-from engines.recognition.network_recognizer import (
-    NetworkRecognizer,
-    RecognitionManifest,
-    event_planes,
-)
+from engines.recognition.network_recognizer import NetworkRecognizer, event_planes
 
 CLASSES = ("left", "right")
 

@@ -15,7 +15,5 @@ class PartsRecognizer(FlowPictureRecognizer):
     Sees the flow picture that STSTNet sees.
     """
 
-    name = "parts"
-
     def __init__(self, folder: Path = Path(__file__).parent, backend: str = "auto") -> None:
-        super().__init__(folder, backend)
+        super().__init__(folder, "parts", backend)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engines.events import Explanation
 from engines.motion.tvl1 import TvL1Flow
-from engines.network_files import INPUT_NAME, RecognitionManifest, open_network
+from engines.network_files import INPUT_NAME
 from engines.recognition.base import EventClip, Recognition, name_emotion, steady_face
 from engines.recognition.explanation import (
     blame,
@@ -18,6 +18,7 @@ from engines.recognition.explanation import (
     region_centres,
     region_masks,
 )
+from engines.recognition.graph_recognizer import GraphRecognizer
 from engines.recognition.ststnet.representation import (
     COLUMNS,
     PREPROCESSING,
@@ -34,31 +35,11 @@ OUTPUT_NAME = "probabilities"
 _TINY = np.float32(1e-30)
 
 
-class FlowPictureRecognizer:
+class FlowPictureRecognizer(GraphRecognizer):
     """A network that sees the onset→apex TV-L1 flow of an event as one picture."""
 
-    name: str
-
-    def __init__(self, folder: Path, backend: str) -> None:
-        """Load the network.
-
-        Args:
-            folder: Folder of the network and its manifest, both named as the engine is.
-            backend: What runs the network, one of `engines.runtime.BACKENDS`.
-
-        Raises:
-            EngineError: A file is missing or corrupt, or the model is not the manifest's, or it
-                was trained on another representation than this code makes.
-        """
-        manifest, self._graph = open_network(
-            folder, self.name, RecognitionManifest, PREPROCESSING, backend
-        )
-        self.version = manifest.version
-        self.classes = manifest.classes
-        self.model_sha256: str | None = manifest.sha256
-        self.backend = self._graph.backend
-        self.fallback = self._graph.fallback
-        self._unsure_below = manifest.unsure_below
+    def __init__(self, folder: Path, name: str, backend: str) -> None:
+        super().__init__(folder, name, PREPROCESSING, backend)
         self._flow = TvL1Flow()
         self._seen: tuple[EventClip, npt.NDArray[np.float32]] | None = None
 
@@ -99,18 +80,12 @@ class FlowPictureRecognizer:
             self._seen = clip, event_planes(clip, self._flow)
         return self._seen[1]
 
-    def close(self) -> None:
-        """Close the network."""
-        self._graph.close()
-
 
 class StstnetRecognizer(FlowPictureRecognizer):
     """STSTNet (Liong et al., FG 2019); see the model card beside this file."""
 
-    name = "ststnet"
-
     def __init__(self, folder: Path = Path(__file__).parent, backend: str = "auto") -> None:
-        super().__init__(folder, backend)
+        super().__init__(folder, "ststnet", backend)
 
 
 def event_planes(clip: EventClip, flow: TvL1Flow) -> npt.NDArray[np.float32]:

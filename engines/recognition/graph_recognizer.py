@@ -1,0 +1,42 @@
+"""What recognisers with a network have in common: its files, what is known of it, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from engines.network_files import RecognitionManifest, open_network
+
+
+class GraphRecognizer:
+    """Base of the recognisers that run an exported network.
+
+    Args:
+        folder: Where the network and its manifest lie.
+        name: What both are named, and the engine.
+        preprocessing: The representation that the recogniser makes.
+        backend: What runs the network, one of `engines.runtime.BACKENDS`.
+
+    Raises:
+        EngineError: A file is missing or corrupt, the model is not the manifest's, or it was
+            trained on another representation.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, preprocessing: Mapping[str, object], backend: str
+    ) -> None:
+        manifest, self._graph = open_network(
+            folder, name, RecognitionManifest, preprocessing, backend
+        )
+        self.name = name
+        self.version = manifest.version
+        self.classes = manifest.classes
+        self.model_sha256: str | None = manifest.sha256
+        self.backend = self._graph.backend
+        self.fallback = self._graph.fallback
+        self._temperature = manifest.temperature
+        self._unsure_below = manifest.unsure_below
+
+    def close(self) -> None:
+        """Close the network."""
+        self._graph.close()
