@@ -41,10 +41,14 @@ class Explanation:
             out, so the sum is at most 1.
         frames: (stream time in seconds, share) of the moments that carried it, in order; empty
             where the engine sees onset and apex alone.
+        movements: Landmarks where the network itself saw them at the end, and how far it saw each
+            move since the first face: x, y, dx, dy in canonical pixels. Empty from a network that
+            was exported without such heads.
     """
 
     regions: Mapping[str, float]
     frames: tuple[tuple[float, float], ...] = ()
+    movements: tuple[tuple[float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engines.events import Explanation
-from streamer.explanation import explanation_overlay
+from streamer.explanation import MAGNIFIED, explanation_overlay
 from streamer.review import report
 from tests.sinks.session_records import EVENT
 
@@ -37,6 +37,18 @@ def test_a_margin_around_the_face_is_counted_in() -> None:
     assert (column, row) == pytest.approx((scale * (63.6 + 24), scale * (113.7 + 24)), abs=2)
 
 
+@pytest.mark.parametrize("margin", [0, 24])
+def test_movements_are_drawn_from_their_landmarks_magnified(margin: int) -> None:
+    size = 2 * (128 + 2 * margin)
+    seen = Explanation({}, movements=((40.0, 90.0, 2.0, -1.0),))
+    picture = explanation_overlay(np.zeros((size, size), np.uint8), seen, margin=margin)
+    rows, columns = np.nonzero(picture.any(axis=2))
+    corner = (columns.min() / 2 - margin, rows.max() / 2 - margin)
+    tip = (columns.max() / 2 - margin, rows.min() / 2 - margin)
+    assert corner == pytest.approx((40, 90), abs=1.5)
+    assert tip == pytest.approx((40 + MAGNIFIED * 2, 90 - MAGNIFIED), abs=1.5)
+
+
 def test_nothing_named_leaves_the_face_alone() -> None:
     face = np.arange(128 * 128, dtype=np.uint32).astype(np.uint8).reshape(128, 128)
     picture = explanation_overlay(face, Explanation({}))
@@ -50,5 +62,9 @@ def test_the_report_shows_the_heat_beside_the_apex() -> None:
     assert (name, time) == ("apex, with what carried the answer", "1.100")
     assert uri is not None
     assert uri.startswith("data:image/jpeg;base64,")
+    seen = Explanation({"chin": 1.0}, movements=((40.0, 90.0, 2.0, -1.0),))
+    ((name, _, moved),) = report._heat(replace(event, explanation=seen), face)
+    assert "the movement that the network saw, 8 times as long" in name
+    assert moved != uri
     assert report._heat(replace(event, explanation=None), face) == []
     assert report._heat(event, None) == []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from calibration.temperature import probabilities
 from engines.events import Explanation
 from engines.motion.canonical import FACE_SIZE
-from engines.network_files import RecognitionManifest, open_network
 from engines.recognition.base import EventClip, Recognition, name_emotion
 from engines.recognition.explanation import (
     LEAST_SHARE,
@@ -20,13 +21,16 @@ from engines.recognition.explanation import (
     region_centres,
     region_masks,
 )
+from engines.recognition.graph_recognizer import GraphRecognizer
 from engines.recognition.sequences import FRAMES, PREPROCESSING, event_sequence, instants
 
 INPUT_NAME = "faces"
 OUTPUT_NAME = "logits"
+FLOW_NAME = "flow"
+LANDMARKS_NAME = "landmarks"
 
 
-class SequenceRecognizer:
+class SequenceRecognizer(GraphRecognizer):
     """A recognition network over eight faces of an event.
 
     Args:
@@ -38,17 +42,7 @@ class SequenceRecognizer:
     """
 
     def __init__(self, folder: Path, backend: str = "auto") -> None:
-        self.name = folder.name
-        manifest, self._graph = open_network(
-            folder, self.name, RecognitionManifest, PREPROCESSING, backend
-        )
-        self.version = manifest.version
-        self.classes = manifest.classes
-        self.model_sha256: str | None = manifest.sha256
-        self.backend = self._graph.backend
-        self.fallback = self._graph.fallback
-        self._temperature = manifest.temperature
-        self._unsure_below = manifest.unsure_below
+        super().__init__(folder, folder.name, PREPROCESSING, backend)
 
     def recognize(self, clip: EventClip) -> Recognition:
         """Recognise the emotion of one event.
@@ -71,12 +65,14 @@ class SequenceRecognizer:
         before it: two dozen runs of the network.
         """
         faces, answered = event_sequence(clip), self.classes.index(answer.most_probable)
+        outputs = self._graph.run({INPUT_NAME: faces[np.newaxis]})
 
         def odds(seen: npt.NDArray[np.float32]) -> float:
             logits = self._graph.run({INPUT_NAME: seen[np.newaxis]})[OUTPUT_NAME]
             return float(log_odds(logits, answered)[0])
 
-        whole, places = odds(faces), np.arange(float(FACE_SIZE))
+        whole = float(log_odds(outputs[OUTPUT_NAME], answered)[0])
+        places = np.arange(float(FACE_SIZE))
         masks = region_masks(region_centres(clip), places, places)
         still = [odds(faces + mask * (faces[:1] - faces)) for mask in masks]
         shares = blame(whole, np.array([odds(_without(faces, at)) for at in range(1, FRAMES)]))
@@ -88,6 +84,7 @@ class SequenceRecognizer:
                 for time_s, share in zip(times, shares, strict=True)
                 if share >= LEAST_SHARE
             ),
+            seen_movements(outputs),
         )
 
     def outputs(self, clip: EventClip) -> dict[str, npt.NDArray[np.float32]]:
@@ -103,9 +100,29 @@ class SequenceRecognizer:
         """
         return self._graph.run({INPUT_NAME: event_sequence(clip)[np.newaxis]})
 
-    def close(self) -> None:
-        """Close the network."""
-        self._graph.close()
+
+def seen_movements(
+    outputs: Mapping[str, npt.NDArray[np.float32]],
+) -> tuple[tuple[float, float, float, float], ...]:
+    """Landmarks and their movement as the heads of a network saw them.
+
+    Args:
+        outputs: What the network gave of one event.
+
+    Returns:
+        As `engines.events.Explanation.movements`: landmarks of the last face, and the flow there,
+        summed over all pairs of faces.
+    """
+    if not {FLOW_NAME, LANDMARKS_NAME} <= outputs.keys():
+        return ()
+    landmarks = outputs[LANDMARKS_NAME][0, -1]
+    flow = np.ascontiguousarray(outputs[FLOW_NAME][0].sum(axis=0).transpose(1, 2, 0))
+    across, down = ((landmarks + 0.5) * (len(flow) / FACE_SIZE) - 0.5).T[..., np.newaxis]
+    moved = cv2.remap(flow, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
+    return tuple(
+        (float(x), float(y), float(dx), float(dy))
+        for (x, y), (dx, dy) in zip(landmarks, moved, strict=True)
+    )
 
 
 def _without(faces: npt.NDArray[np.float32], moment: int) -> npt.NDArray[np.float32]:

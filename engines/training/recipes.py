@@ -18,17 +18,19 @@ MOL: 128 channels of 16×16 cells       64 of 8×8, from faces at half the resol
 MOL: heads of 39.7 M (flow) and 3.3 M   15 k and 140 k weights: flow of 16×16 cells, correlated
 (landmarks) weights                     with one cell around instead of ten
 MOL: gray normalised over the data set  fixed scale, and beside each face its change from the mean
-                                        of the eight
+                                        of the eight and the displacement of its skin from the
+                                        first face (Lucas-Kanade, no weights)
 MOL: every len/8-th frame of a clip     eight instants evenly from onset to confirmation, each the
                                         mean of the frames within 12 ms; four draws of the ends
 MOL: TV-L1 as teacher of the flow       the flow of live analysis (DIS), in units of 0.25 pixels
 MOL: 68 landmarks detected per frame    those of Face Mesh at rest, moved along by the flow
 MOL: random crops                       none, eye corners are aligned; mirrored, light varied
-MOL: AdamW 1e-4, 1000 steps of 32,      AdamW fading from 1e-3, 24 epochs in steps of 8,
+MOL: landmarks from nothing             from where they lie on the mean face
+MOL: AdamW 1e-4, 1000 steps of 32,      AdamW fading from 1e-3, 32 epochs in steps of 8,
 best epoch on the test subject          best epoch on validation identities
 MER-GCN, AU-GACN: 3-D convolutions      over the displacement of the skin from the first face, which
 over the frames                         the graph computes itself (Lucas-Kanade, no weights)
-MER-GCN, AU-GACN: no code, no recipe    AdamW fading from 2e-3, 16 epochs in steps of 16; the units
+MER-GCN, AU-GACN: no code, no recipe    AdamW fading from 2e-3, 40 epochs in steps of 16; the units
                                         that were coded are taught beside the emotion
 ======================================  =====================================================
 
@@ -137,7 +139,7 @@ class SequenceRecipe:
 
 
 _UNIT_GRAPH = Stage(
-    name="joint", epochs=16, batch=16, learning_rate=2e-3, weight_decay=1e-2, fading=True
+    name="joint", epochs=40, batch=16, learning_rate=2e-3, weight_decay=1e-2, fading=True
 )
 
 _SFAMNET = Recipe(
@@ -193,7 +195,7 @@ RECIPES: Mapping[str, Recipe | SequenceRecipe | ProposalRecipe] = MappingProxyTy
             stages=(
                 Stage(
                     name="joint",
-                    epochs=24,
+                    epochs=32,
                     batch=8,
                     learning_rate=1e-3,
                     weight_decay=1e-3,

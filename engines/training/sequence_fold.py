@@ -225,7 +225,9 @@ def _calibrated(model: Path, judged: EventSamples) -> dict[str, Any]:
             ]
         )
     truth = judged.emotion[known]
-    temperature, correct = fit_temperature(logits, truth), logits.argmax(axis=1) == truth
+    correct = logits.argmax(axis=1) == truth
+    # Answers that are all right would be sharpened without end.
+    temperature = max(fit_temperature(logits, truth), 1.0)
     confidence = probabilities(logits, temperature).max(axis=1)
     return {
         "temperature": temperature,

@@ -20,7 +20,7 @@ from engines.evaluation.spotting import Interval, Tally, interval_of_event
 from engines.events import Event, EventKind
 from streamer.dashboard.timeline import colour_of
 from streamer.errors import SessionError
-from streamer.explanation import explanation_overlay
+from streamer.explanation import MAGNIFIED, explanation_overlay
 from streamer.review.annotations import ReviewedEvent
 from streamer.review.comparison import Comparison, Pairing, compare
 from streamer.review.session_reader import Frames, Session, detected_kinds, read_frames
@@ -308,7 +308,10 @@ def _heat(event: Event, face: bytes | None) -> list[tuple[str, str, str | None]]
     picture = np.asarray(cv2.imdecode(np.frombuffer(face, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     heated = explanation_overlay(picture, event.explanation, margin=CROP_MARGIN)
     encoded = cv2.imencode(".jpg", heated)[1].tobytes()
-    return [("apex, with what carried the answer", f"{event.apex_s:.3f}", _data_uri(encoded))]
+    what = "apex, with what carried the answer"
+    if event.explanation.movements:
+        what += f" and the movement that the network saw, {MAGNIFIED} times as long"
+    return [(what, f"{event.apex_s:.3f}", _data_uri(encoded))]
 
 
 def _faces(session: Path, recording: Path | None, events: Sequence[Event]) -> Mapping[int, bytes]:

@@ -57,10 +57,15 @@ def _rounded(value: float | None) -> float | None:
 def _explained(explanation: Explanation | None) -> dict[str, Any] | None:
     if explanation is None:
         return None
-    return {
+    document: dict[str, Any] = {
         "regions": {name: round(share, 3) for name, share in explanation.regions.items()},
         "frames": [(_rounded(time_s), round(share, 3)) for time_s, share in explanation.frames],
     }
+    if explanation.movements:  # hundreds of numbers, and few networks tell
+        document["movements"] = [
+            [round(value, 2) for value in each] for each in explanation.movements
+        ]
+    return document
 
 
 def _rounded_all(values: Mapping[str, float] | None) -> dict[str, float | None] | None:

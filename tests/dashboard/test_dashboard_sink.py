@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.events import EventState
+from engines.events import EventState, Explanation
 from streamer.dashboard.apex_pictures import MAX_PICTURES, SIZE
 from streamer.dashboard.light_watch import LightWatch
 from streamer.dashboard.live_session import LiveSession
@@ -222,6 +222,20 @@ def test_late_sinks_find_the_aligned_face_of_the_apex(sink: DashboardSink) -> No
     sink.on_event(replace(scripted(0), state=EventState.CONFIRMED))
     sink.on_event(replace(scripted(1), state=EventState.CONFIRMED))
     assert [sink.apexes.has(number) for number in (1, 2)] == [True, False]
+
+
+def test_what_carried_an_answer_is_laid_over_the_aligned_face(sink: DashboardSink) -> None:
+    sink.apexes.take_from(lambda _: None, lambda _: np.full((128, 128), 90, np.uint8))
+    sink.on_event(scripted(0))
+    assert not sink.apexes.explains(1)
+    sink.on_event(replace(scripted(0), explanation=Explanation({"chin": 1.0})))
+    jpeg = sink.apexes.explained_jpeg(1)
+    assert jpeg is not None
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    changed = np.abs(picture - 90).sum(axis=2)
+    assert np.argmax(changed.max(axis=1)) > 0.8 * SIZE
+    sink.apexes.wanted = False
+    assert not sink.apexes.explains(1)
 
 
 def test_pictures_of_apexes_are_bounded_and_end_with_the_session(sink: DashboardSink) -> None:

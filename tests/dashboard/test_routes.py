@@ -7,11 +7,14 @@ import io
 import json
 import zipfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from engines.events import Explanation
 from streamer.dashboard.app import create_app
 from streamer.dashboard.live_session import LiveSession
 from streamer.dashboard.routes import MAX_BODY
@@ -45,7 +48,7 @@ def stored(sink: DashboardSink, tmp_path: Path) -> LiveSession:
 @pytest.fixture
 def tell(stored: LiveSession, sink: DashboardSink) -> Callable[[Story], None]:
     app = create_app(stored, sink)
-    sink.apexes.take_from(lambda _: astronaut(), lambda _: None)
+    sink.apexes.take_from(lambda _: astronaut(), lambda _: np.full((128, 128), 90, np.uint8))
 
     def run(story: Story) -> None:
         async def ask() -> None:
@@ -137,13 +140,19 @@ def test_hiding_the_picture_hides_the_apexes_too(
     tell: Callable[[Story], None], sink: DashboardSink
 ) -> None:
     async def story(http: httpx.AsyncClient) -> None:
+        assert (await http.get("/apexes/1/explained.jpg")).status_code == 404
+        sink.on_event(replace(scripted(0), explanation=Explanation({"chin": 1.0})))
+        assert (await http.get("/live")).json()["events"][0]["explained"] is True
+        explained = await http.get("/apexes/1/explained.jpg")
+        assert explained.content.startswith(b"\xff\xd8\xff")
         picture = await http.get("/apexes/1.jpg")
         assert picture.content.startswith(b"\xff\xd8\xff")
         assert picture.headers["cache-control"] == "no-store"
         await http.post("/screen", json={"hidden": True})
         assert sink.hidden
         assert (await http.get("/live")).json()["figures"]["hidden"] is True
-        assert (await http.get("/apexes/1.jpg")).status_code == 404
+        for path in ("/apexes/1.jpg", "/apexes/1/explained.jpg"):
+            assert (await http.get(path)).status_code == 404
         await http.post("/screen", json={"hidden": False})
         assert (await http.get("/apexes/1.jpg")).status_code == 200
         await http.post("/screen", json={"thumbnails": False})

@@ -79,6 +79,23 @@ def test_a_face_without_landmarks_or_motion_is_explained_too(engine, clips) -> N
         assert sum(found.regions.values()) <= 1 + 1e-6
 
 
+def test_mol_tells_what_movement_it_saw(clips) -> None:
+    """Brows that rise, and mouth corners that are drawn apart and up."""
+    engine = create_recognizer("mol")
+    brows, mouth = slice(17, 27), slice(48, 60)
+    seen = {}
+    for units, clip in clips.items():
+        found = engine.explain(clip, engine.recognize(clip))
+        seen[units] = np.array(found.movements)
+        assert seen[units].shape == (68, 4)
+        eyes = seen[units][36:48, :2].mean(axis=0)
+        assert eyes == pytest.approx((64, 45), abs=4)
+    engine.close()
+    assert seen[1, 2][brows, 3].mean() < -0.5
+    assert abs(seen[12,][brows, 3].mean()) < 0.3
+    assert np.ptp(seen[12,][mouth, 2]) > 2 * np.ptp(seen[1, 2][mouth, 2])
+
+
 @given(st.floats(-5, 5), st.lists(st.floats(-5, 5), min_size=15, max_size=15))
 def test_shares_are_those_of_the_falls(whole: float, without: list[float]) -> None:
     shares = blame(whole, np.array(without))

@@ -160,6 +160,18 @@ def test_shown_flow_and_landmarks_have_a_place_for_every_pair() -> None:
     assert landmarks.shape == (4, PAIRS, 68, 2)
 
 
+def test_landmarks_start_from_the_mean_face() -> None:
+    from engines.training.event_clips import EventSamples  # noqa: PLC0415
+
+    network = Mol(3)
+    meshes = np.stack([MESH, MESH + 2])
+    nobody = np.zeros((2, PAIRS + 1, FACE_SIZE, FACE_SIZE), np.float16)
+    network.study(EventSamples(nobody, np.zeros(2, np.int64), (), meshes, ()))
+    _, landmarks = network.eval().show(some_faces(2))
+    expected = MESH[list(LANDMARKS), :2] + 1
+    np.testing.assert_allclose(landmarks[1, 3].detach().numpy(), expected, atol=1e-3)
+
+
 def test_the_order_of_mirrored_landmarks_is_its_own_inverse() -> None:
     order = np.array(MIRRORED_LANDMARKS)
     np.testing.assert_array_equal(order[order], np.arange(len(LANDMARKS)))
@@ -203,12 +215,12 @@ def test_what_is_shown_resembles_its_teachers_as_far_as_it_does() -> None:
         "flow": taught["flow"] * FLOW_UNIT_PX,
         "landmarks": taught["landmarks"] * FACE_SIZE,
     }
-    explained, apart = Mol.resemblance(perfect, taught).values()
-    assert explained == pytest.approx(1)
+    explained, inside, apart = Mol.resemblance(perfect, taught).values()
+    assert explained == inside == pytest.approx(1)
     assert apart == pytest.approx(0)
     blind = {"flow": 0 * perfect["flow"], "landmarks": perfect["landmarks"] + [64, 0]}
-    explained, apart = Mol.resemblance(blind, taught).values()
-    assert explained == pytest.approx(0)
+    explained, inside, apart = Mol.resemblance(blind, taught).values()
+    assert explained == inside == pytest.approx(0)
     assert apart == pytest.approx(1)
 
 

@@ -23,6 +23,7 @@ from engines.training.event_clips import EventSamples
 from engines.training.networks.circular import FullyConnectedConv
 from engines.training.networks.correspondence import ChannelCorrespondenceConv
 from engines.training.networks.sequence import SequenceNetwork, Targets
+from engines.training.networks.unit_graph import Displacement
 from engines.training.samples import NOT_LEARNED
 
 CHANNELS = 64
@@ -33,6 +34,9 @@ MAP_SIZE = 8
 CHANGE_GAIN = 8.0
 """Gray levels change by a twentieth of what they are: both shall be of order one."""
 
+DISPLACEMENT_GAIN = 2.0
+"""Displacements are of half a pixel."""
+
 PAIRS = FRAMES - 1
 
 FLOW_SIZE = 16
@@ -40,6 +44,9 @@ FLOW_SIZE = 16
 
 FLOW_UNIT_PX = 0.25
 """Movement between two faces that is 1.0 in the flow's loss."""
+
+_FACE_CELLS = (..., slice(3, 15), slice(3, 13))
+"""Rows and columns of the flow that hold face and no background."""
 
 FLOW_WEIGHT = 10.0
 LANDMARK_WEIGHT = 0.1
@@ -133,6 +140,10 @@ class LandmarkHead(nn.Sequential):
         )
 
 
+def _explained(found: npt.NDArray[np.float32], flow: npt.NDArray[np.float32]) -> float:
+    return float(1 - np.square(found - flow).mean() / np.square(flow).mean())
+
+
 def _sampled(
     flow: npt.NDArray[np.float32], places: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
@@ -153,10 +164,10 @@ class Mol(SequenceNetwork):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
+        self.displacement = Displacement()
+        self.look = nn.Sequential(nn.AvgPool2d(2), *_layer(2, CHANNELS // 4, 4, padding=1))
         self.stem = nn.Sequential(
-            nn.AvgPool2d(2),
-            *_layer(2, CHANNELS // 4, 4, padding=1),
-            *_layer(CHANNELS // 4, CHANNELS // 2, 3, padding=1),
+            *_layer(CHANNELS // 4 + 2, CHANNELS // 2, 3, padding=1),
             *_layer(CHANNELS // 2, CHANNELS, 2),
             nn.Conv2d(CHANNELS, CHANNELS, 1),
         )
@@ -204,6 +215,15 @@ class Mol(SequenceNetwork):
             total = total + functional.cross_entropy(logits[known], emotion[known], weights)
         return total
 
+    def study(self, samples: EventSamples) -> None:
+        """Let the landmarks start where they lie on the mean face."""
+        mean = samples.meshes[:, list(LANDMARKS), :2].mean(axis=0) / FACE_SIZE
+        last = self.landmarks[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.copy_(torch.from_numpy(mean).flatten())
+
     @staticmethod
     def teach(samples: EventSamples) -> dict[str, npt.NDArray[np.float32]]:
         """Flow of every pair by dense inverse search, and the mesh moved along by it."""
@@ -237,10 +257,12 @@ class Mol(SequenceNetwork):
     ) -> dict[str, float]:
         """Share of the flow's energy that is explained, and the landmarks' mean distance."""
         flow, marks = taught["flow"] * FLOW_UNIT_PX, taught["landmarks"] * FACE_SIZE
-        missed = np.square(shown["flow"] - flow).mean() / np.square(flow).mean()
         apart = np.linalg.norm(shown["landmarks"] - marks, axis=-1).mean()
         return {
-            "share of the flow explained": float(1 - missed),
+            "share of the flow explained": _explained(shown["flow"], flow),
+            "share explained between the brows and the chin": _explained(
+                shown["flow"][_FACE_CELLS], flow[_FACE_CELLS]
+            ),
             "distance of the landmarks in inter-ocular distances": float(apart / INTER_OCULAR_PX),
         }
 
@@ -248,7 +270,11 @@ class Mol(SequenceNetwork):
         """Maps (7 N, C, 8, 8) of the earlier and of the later face of every pair."""
         change = CHANGE_GAIN * (faces - faces.mean(dim=1, keepdim=True))
         seen = torch.stack([faces, change], dim=2)
-        maps = self.stem(seen.reshape(-1, 2, FACE_SIZE, FACE_SIZE))
+        looks = self.look(seen.reshape(-1, 2, FACE_SIZE, FACE_SIZE))
+        # The first face has not moved.
+        moved = functional.pad(self.displacement(faces), (0, 0, 0, 0, 1, 0)).transpose(1, 2)
+        moved = DISPLACEMENT_GAIN * moved.flatten(0, 1)
+        maps = self.stem(torch.cat([looks, moved], dim=1))
         maps = maps.reshape(-1, FRAMES, CHANNELS, MAP_SIZE, MAP_SIZE)
         before: torch.Tensor = self.before(maps[:, :-1].flatten(0, 1))
         after: torch.Tensor = self.after(maps[:, 1:].flatten(0, 1))

@@ -77,7 +77,9 @@ class Displacement(nn.Module):
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         """(N, T, H, W) faces to (N, 2, T - 1, H / 4, W / 4), x and y in pixels."""
         smooth = functional.avg_pool2d(faces, 3, 1, 1, count_include_pad=False) * self.gray
-        around = functional.avg_pool2d(smooth, 15, 1, 7, count_include_pad=False)
+        # Rows, then columns: a tenth of the sums of a square.
+        around = functional.avg_pool2d(smooth, (1, 15), 1, (0, 7), count_include_pad=False)
+        around = functional.avg_pool2d(around, (15, 1), 1, (7, 0), count_include_pad=False)
         detail = smooth - around
         first, change = detail[:, :1], detail[:, 1:] - detail[:, :1]
         wide = functional.pad(first, (1, 1, 1, 1), mode="replicate")
