@@ -15,6 +15,7 @@ MAGNIFIED = 8
 """How many times longer than the movement its arrow is."""
 
 _ARROW = (255, 255, 120)  # BGR
+_TIP = 0.25
 _SHIFT = 4  # OpenCV draws to fractions of a pixel of this many bits
 _STRONGEST = 0.65  # of the heat over the face, where the share is largest
 
@@ -76,5 +77,4 @@ def _draw_movements(
             tuple(round(2**_SHIFT * ((at + margin + 0.5) * scale - 0.5)) for at in point)
             for point in ((x, y), (x + MAGNIFIED * dx, y + MAGNIFIED * dy))
         )
-        cv2.circle(picture, start, 2**_SHIFT, _ARROW, cv2.FILLED, cv2.LINE_AA, _SHIFT)
-        cv2.line(picture, start, end, _ARROW, 1, cv2.LINE_AA, _SHIFT)
+        cv2.arrowedLine(picture, start, end, _ARROW, 1, cv2.LINE_AA, _SHIFT, _TIP)
