@@ -3,8 +3,9 @@
     python -m docs.screenshots
     python -m docs.screenshots --seconds 40 --out /tmp/screenshots
 
-Glint runs as a user starts it, and Chromium looks at it: the live page dark, light and as a
-telephone shows it, the page of a subject's camera, and the review of a recorded session.
+Glint runs as a user starts it, and Chromium looks at it: the live page dark and light, at two
+widths and as a telephone shows it, the page of a subject's camera, and the review of a recorded
+session.
 The only face is NASA's public-domain portrait of Eileen Collins, which comes with scikit-image.
 """
 
@@ -22,6 +23,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import PIL.Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from tqdm import tqdm
@@ -30,8 +33,20 @@ PROJECT = Path(__file__).resolve().parent.parent
 OUT = PROJECT / "docs" / "screenshots"
 MAX_BYTES = 300_000
 
+Pixels = npt.NDArray[np.uint8]
+
 _PATIENCE_MS = 120_000
 _CLOSED = '#glint-detections tr[data-state="closed"]'
+_LIVE = (
+    ("live-dark-1280", "dark", 1280, 1500),
+    ("live-light-1280", "light", 1280, 1500),
+    ("live-dark-1920", "dark", 1920, 1200),
+    ("live-light-1920", "light", 1920, 1200),
+    ("live-dark-phone", "dark", 420, 1900),
+    ("live-light-phone", "light", 420, 1900),
+)
+_DEMO = ("--source", "demo", "--seed", 1, "--fps", 60)
+_PICTURE_THERE = "document.querySelector('#glint-picture img').naturalWidth > 1"
 _CAUTION_READ = "localStorage.setItem('glint-caution-1', 'read')"
 
 
@@ -69,33 +84,72 @@ def visit(browser: Browser, address: str, width: int, height: int, theme: str) -
 
 
 def keep(page: Page, name: str, out: Path) -> Path:
-    """Write a screenshot, with as few colours and as small as its size demands."""
+    """Write a screenshot, its photographs with as few colours as its size demands.
+
+    Photographs have colours of their own: they would leave none for what is small, such as the
+    colours of emotions.
+    """
     picture = PIL.Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    pixels = np.asarray(picture)
+    photo = np.zeros(pixels.shape[:2], bool)
+    for box in filter(None, (image.bounding_box() for image in page.locator("img").all())):
+        top, left = max(round(box["y"]), 0), max(round(box["x"]), 0)
+        photo[top : round(box["y"] + box["height"]), left : round(box["x"] + box["width"])] = True
     path = out / f"{name}.png"
-    for colours in (256, 128, 64, 32):
-        few = picture.quantize(colours, dither=PIL.Image.Dither.NONE)
-        few.save(path, optimize=True)
+    for colours in (128, 64, 32, 16):
+        page_colours, photo_colours = (
+            _few(pixels[where], number)
+            for where, number in ((~photo, 256 - colours), (photo, colours))
+        )
+        few = np.zeros(photo.shape, np.uint8)
+        few[~photo], few[photo] = page_colours[0], photo_colours[0] + (256 - colours)
+        small = PIL.Image.fromarray(few, "P")
+        small.putpalette(np.concatenate([page_colours[1], photo_colours[1]]).tobytes())
+        small.save(path, optimize=True)
         if path.stat().st_size <= MAX_BYTES:
             break
     return path
 
 
+def _few(pixels: Pixels, colours: int) -> tuple[Pixels, Pixels]:
+    """Return (N,) numbers of colours for (N, 3) pixels, and the (colours, 3) colours.
+
+    Half of them are the most frequent ones, exactly; the others cover what is left.
+    """
+    if not len(pixels):
+        return np.zeros(0, np.uint8), np.zeros((colours, 3), np.uint8)
+    exact, counts = np.unique(pixels, axis=0, return_counts=True)
+    exact = exact[np.argsort(-counts)][: colours // 2]
+    strip = PIL.Image.fromarray(pixels[np.newaxis])
+    covering = strip.quantize(colours - colours // 2, PIL.Image.Quantize.MAXCOVERAGE)
+    others = np.array(covering.getpalette(), np.uint8).reshape(-1, 3)
+    palette = np.resize(np.concatenate([exact, others]), (colours, 3))
+    known = PIL.Image.new("P", (1, 1))
+    known.putpalette(palette.tobytes())
+    return np.asarray(strip.quantize(palette=known, dither=PIL.Image.Dither.NONE))[0], palette
+
+
 def live_pages(browser: Browser, session: Path, seconds: float, out: Path) -> Iterator[Path]:
     """Take the live page while the demo runs."""
     stored = ("--session", session, "--subject", "demo", "--consent", "demonstration")
-    with glint("--source", "demo", "--seed", 1, "--port", 0, *stored) as address:
-        with visit(browser, f"{address}/?__theme=dark", 1280, 1500, "dark") as page:
+    with glint(*_DEMO, "--port", 0, *stored) as address:
+        with visit(browser, address, 1280, 1500, "dark") as page:
             page.locator(_CLOSED).nth(2).wait_for()
+            page.fill("#glint-mark-text", "stimulus A")
+            page.click("#glint-mark")
             page.wait_for_timeout(seconds * 1000)
-            yield keep(page, "live-dark", out)
-        for name, theme, width, height in (
-            ("live-light", "light", 1920, 1200),
-            ("live-phone", "dark", 420, 900),
-        ):
+        for name, theme, width, height in _LIVE:
             with visit(browser, f"{address}/?__theme={theme}", width, height, theme) as page:
-                page.locator(_CLOSED).first.wait_for()
-                page.wait_for_timeout(3000)
+                page.locator(_CLOSED).nth(2).wait_for()
+                page.wait_for_function(_PICTURE_THERE)
+                page.wait_for_timeout(1500)  # the timeline follows
                 yield keep(page, name, out)
+        with visit(browser, f"{address}/?__theme=light", 1280, 1100, "light") as page:
+            page.get_by_role("tab", name="Setup").click()
+            page.locator("#glint-store-now").wait_for()
+            page.wait_for_function(_PICTURE_THERE)
+            page.wait_for_timeout(1500)
+            yield keep(page, "live-setup", out)
         with visit(browser, f"{address}/camera", 420, 700, "light") as page:
             page.locator("#start").wait_for()
             yield keep(page, "camera-phone", out)
@@ -136,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
-        with tqdm(total=6, unit="picture", disable=None) as progress:
+        with tqdm(total=len(_LIVE) + 4, unit="picture", disable=None) as progress:
             for taken in (
                 live_pages(browser, Path(place) / "live", options.seconds, options.out),
                 review_pages(browser, Path(place) / "demo", options.out),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, WebSocket
@@ -72,10 +74,27 @@ def create_app(
 
         app.mount("/review", create_review_app(review))
 
-    page = build_page(control, desk, STREAM_PATH)
-    gr.mount_gradio_app(app, page, path="/", **page_options())
+    def mount_page() -> None:
+        page = build_page(control, desk, STREAM_PATH)
+        gr.mount_gradio_app(app, page, path="/", **page_options())
+
+    _within_event_loop(mount_page)
     app.add_middleware(AccessGuard, auth=auth)
     return app
+
+
+def _within_event_loop(work: Callable[[], None]) -> None:
+    """Do something while an event loop runs: without one, Gradio makes many and closes none."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+
+        async def within() -> None:
+            work()
+
+        asyncio.run(within())
+    else:
+        work()
 
 
 class DashboardServer:

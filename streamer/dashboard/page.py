@@ -59,11 +59,12 @@ def build_page(
                     with gr.Tab("Instruments"):
                         _filled("instruments")
                     with gr.Tab("Setup", render_children=True):
-                        factor, shown = _factor(control)
+                        factor, moved = _factor(control)
                         if desk is None:
+                            shown = _factor_only(control, factor)
                             begins = [start.click(_starter(control), None, message, **_QUIET)]
                         else:
-                            shown = _budget(control, desk, factor, message)
+                            shown = _budget(control, desk, factor, moved, message)
                             begins = _setup(page, control, desk, start, demo, message)
                 _filled("engines")
         _filled("timeline")
@@ -112,8 +113,8 @@ def _filled(name: str, more: str = "") -> None:
     )
 
 
-def _factor(control: SessionControl) -> tuple[gr.Slider, _Refresh]:
-    """The threshold by hand; returns it, and how it is brought up to date."""
+def _factor(control: SessionControl) -> tuple[gr.Slider, Any]:
+    """The threshold by hand; returns it, and what happens when somebody moves it."""
     factor = gr.Slider(
         *_FACTOR_RANGE,
         value=_FACTOR_RANGE[0],
@@ -123,16 +124,24 @@ def _factor(control: SessionControl) -> tuple[gr.Slider, _Refresh]:
         elem_id="glint-factor",
         buttons=[],
     )
-    factor.input(control.set_threshold_factor, factor, None, trigger_mode="always_last", **_QUIET)
-    return factor, lambda when: when(
-        lambda: control.threshold_factor or gr.skip(), None, factor, **_QUIET
+    return factor, factor.input(
+        control.set_threshold_factor, factor, None, trigger_mode="always_last", **_QUIET
     )
 
 
+def _factor_only(control: SessionControl, factor: gr.Slider) -> _Refresh:
+    """Return what brings the slider up to date at an event of the page."""
+    return lambda when: when(lambda: control.threshold_factor or gr.skip(), None, factor, **_QUIET)
+
+
 def _budget(
-    control: SessionControl, desk: SessionDesk[Any], factor: gr.Slider, message: gr.HTML
+    control: SessionControl,
+    desk: SessionDesk[Any],
+    factor: gr.Slider,
+    moved: Any,
+    message: gr.HTML,
 ) -> _Refresh:
-    """The threshold by the false alarms that the operator accepts; returns as `_factor` does."""
+    """The threshold by the false alarms that are accepted; returns as `_factor_only` does."""
     accepted = gr.Dropdown(
         [],
         label="or: false alarms that you accept, a minute",
@@ -141,11 +150,11 @@ def _budget(
         elem_id="glint-budget",
     )
 
-    def known() -> Any:
-        at, budget = control.threshold_factor, desk.alarm_budget
+    def known() -> gr.Dropdown:
+        budget = desk.alarm_budget
         if isinstance(budget, str):
-            return at or gr.skip(), gr.Dropdown([], value=None, info=budget, interactive=False)
-        kept = budget.of(at)
+            return gr.Dropdown([], value=None, info=budget, interactive=False)
+        kept = budget.of(control.threshold_factor)
         info = (
             "Set by hand: how often this factor is wrong is not known. Choose a rate, and the "
             "calibration sets the factor."
@@ -155,7 +164,10 @@ def _budget(
         )
         rates = [(f"{rate:g}", rate) for rate in budget.rates]
         chosen = None if kept is None else kept.per_min
-        return at or gr.skip(), gr.Dropdown(rates, value=chosen, info=info, interactive=True)
+        return gr.Dropdown(rates, value=chosen, info=info, interactive=True)
+
+    def both() -> Any:
+        return control.threshold_factor or gr.skip(), known()
 
     def keep(rate: float) -> str:
         budget = desk.alarm_budget
@@ -163,11 +175,10 @@ def _budget(
             return _sentence(budget)
         return _told(lambda: control.set_threshold_factor(budget.at(rate).factor))
 
-    accepted.input(keep, accepted, message, **_QUIET).then(
-        known, None, [factor, accepted], **_QUIET
-    )
-    factor.release(known, None, [factor, accepted], **_QUIET)
-    return lambda when: when(known, None, [factor, accepted], **_QUIET)
+    chosen = accepted.input(keep, accepted, message, **_QUIET)
+    chosen.then(both, None, [factor, accepted], **_QUIET)
+    moved.then(known, None, accepted, **_QUIET)
+    return lambda when: when(both, None, [factor, accepted], **_QUIET)
 
 
 def _setup(
@@ -306,20 +317,20 @@ def _consent(
             max_length=200,
             elem_id="glint-confirmed-by",
         )
-        store_now = gr.Button(
-            "Store from now on",
-            visible=desk.can_store,
-            size="sm",
-            elem_id="glint-store-now",
-        )
-        gr.HTML(
-            "<p>While a preview runs: it goes on without a break, and what comes is stored; what "
-            "was before is not in the session. With pictures, with another source or engine, and "
-            "with a file the session starts anew.</p>",
-            padding=False,
-            visible=desk.can_store,
-            elem_id="glint-store-now-note",
-        )
+    store_now = gr.Button(
+        "Store from now on",
+        visible=desk.can_store,
+        size="sm",
+        elem_id="glint-store-now",
+    )
+    gr.HTML(
+        "<p>While a preview runs: it goes on without a break, and what comes is stored; what "
+        "was before is not in the session. With pictures, with another source or engine, and "
+        "with a file the session starts anew.</p>",
+        padding=False,
+        visible=desk.can_store,
+        elem_id="glint-store-now-note",
+    )
     return store, record, subject, consented, confirmed_by, store_now
 
 

@@ -83,7 +83,10 @@ def scripted(number: int) -> Event:
 
 
 class FakePipeline:
-    """Behaves as the real pipeline towards a `LiveSession`; `speed` runs stream time faster."""
+    """Behaves as the real pipeline towards a `LiveSession`.
+
+    `speed` runs stream time faster, and of every `stride` frames one is there.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class FakePipeline:
         folder: Path | None = None,
         configuration: Mapping[str, Any] | None = None,
         live: bool = False,
+        stride: int = 1,
     ) -> None:
         self.fps = fps
         self.threshold_factor = 6.0
@@ -107,9 +111,10 @@ class FakePipeline:
         self._folder = folder
         self._configuration = configuration or {}
         self._live = live
+        self._stride = stride
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._index = -1
+        self._index = -stride
         self._pictures: deque[tuple[int, tuple[float, float]]] = deque(maxlen=200)
 
     def start(self) -> SessionInfo:
@@ -187,7 +192,7 @@ class FakePipeline:
 
     def metrics(self) -> SessionMetrics:
         running = self._thread is not None and self._thread.is_alive()
-        done = self._index + 1
+        done = max(self._index + 1, 0)
         return SessionMetrics(
             captured=done,
             analysed=done,
@@ -206,10 +211,10 @@ class FakePipeline:
         begin = time.perf_counter()
         number, reached = 0, 0
         while self._frames is None or self._index + 1 < self._frames:
-            due = begin + (self._index + 1) / self.fps / self._speed
+            due = begin + (self._index + self._stride) / self.fps / self._speed
             if self._stopping.wait(max(0.0, due - time.perf_counter())):
                 break
-            self._index += 1
+            self._index += self._stride
             now = self._index / self.fps
             self._frame(now)
             final = scripted(number)
