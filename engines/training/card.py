@@ -74,7 +74,7 @@ these.
 {protocol}
 {chosen} were chosen on the validation identities;
 the recipe was fixed before. Seed {seed}. Stages, and the epoch that was kept: {epochs}.
-"""
+{trained}"""
 
 _CHOSEN = {
     "planes": "Epoch, every constant of the decision and the temperature",
@@ -170,6 +170,7 @@ def model_card(
             protocol=protocol,
             seed=run["seed"],
             epochs=", ".join(f"{name} {epoch}" for name, epoch in fold["best_epochs"].items()),
+            trained=_trained(fold),
             **{name: len(parts[name]) for name in ("train", "validation", "test")},
         )
         + "\n## Figures\nOn the test identities; in brackets 95 % intervals of a bootstrap over "
@@ -185,6 +186,15 @@ def model_card(
             torch=run["torch"],
         )
     )
+
+
+def _trained(fold: Mapping[str, Any]) -> str:
+    """What an epoch of each stage cost."""
+    costs: dict[str, list[float]] = {}
+    for epoch in fold["epochs"]:
+        costs.setdefault(epoch["stage"], []).append(epoch["seconds"])
+    told = ", ".join(f"{stage} {median(each):.1f} s" for stage, each in costs.items())
+    return f"An epoch cost one core, in the middle: {told}.\n"
 
 
 def _spotting(

@@ -40,7 +40,7 @@ class EpochLog:
         epoch: Number of the epoch in it, from 1.
         training_loss: Mean loss over the epoch, weight decay left out.
         validation_loss: The same of the validation identities after it.
-        seconds: Time that it took.
+        seconds: Processor time that it took, which other work on the machine does not lengthen.
     """
 
     stage: str
@@ -197,7 +197,7 @@ def fit_stages(
         if state.optimiser is not None:
             optimiser.load_state_dict(state.optimiser)
         while state.epoch < stage.epochs:
-            started = time.perf_counter()
+            started = time.process_time()
             torch.manual_seed(_epoch_seed(seed, number, state.epoch))
             training_loss = _train(network, stage, learned, optimiser, state.epoch)
             validation_loss = _validate(network, judged, validation_batch)
@@ -213,7 +213,7 @@ def fit_stages(
                 state.epoch,
                 training_loss,
                 validation_loss,
-                time.perf_counter() - started,
+                time.process_time() - started,
             )
             state.log.append(asdict(line))
             _save(folder, state)

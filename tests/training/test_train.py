@@ -240,6 +240,7 @@ def quick_fold(task: folded.Task, told: folded.Told = lambda what: None) -> dict
     return {
         "fold": asdict(task.fold),
         "best_epochs": {"spotting": 1},
+        "epochs": [asdict(EpochLog("spotting", 1, 0.2, 0.3, 12.3))],
         "decision": {},
         "gates": {},
         "validation_f1": 0.5,
@@ -270,7 +271,9 @@ def test_leaving_one_out_tests_everybody_once_and_ships_a_network_of_its_own(
     assert main(["export", "--run", str(run), "--out", str(tmp_path / "engines")]) == 0
     shipped = tmp_path / "engines" / "spotting" / "mean"
     assert (shipped / "mean.onnx").read_text("utf-8") == "final"
-    assert "over 3 identities" in (shipped / "model_card.md").read_text("utf-8")
+    card = (shipped / "model_card.md").read_text("utf-8")
+    assert "over 3 identities" in card
+    assert "spotting 12.3 s" in card
 
 
 def test_another_run_in_the_same_folder_is_refused(
