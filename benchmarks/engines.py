@@ -5,7 +5,8 @@
 FOLDER is the synthetic set that the learned engines were trained on; only its test identities are
 looked at. Prints, as Markdown, micro-expression spotting as filmed and at lower frame rates,
 recognition of true expressions, and what a frame and an event cost one core. `--only recognition`
-is the table from which a recogniser is chosen.
+is the table from which a recogniser is chosen. Engines that read depth take part where FOLDER was
+made with a depth camera.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from engines.evaluation.spotting import Tally, pool
 from engines.events import Event, EventKind
 from engines.motion.planes import composite_planes
 from engines.recognition.base import Recognizer
-from engines.recognition.registry import RECOGNIZERS, create_recognizer
+from engines.recognition.registry import DEPTH_RECOGNIZERS, RECOGNIZERS, create_recognizer
 from engines.runtime.shipped import find_graphs
 from engines.spotting.base import MotionSample, Spotter
 from engines.spotting.config import FlowSpotterConfig
 from engines.spotting.network_spotter import NetworkSpotter
-from engines.spotting.registry import SPOTTERS, create_spotter
+from engines.spotting.registry import DEPTH_SPOTTERS, SPOTTERS, create_spotter
 from engines.training.clips import ClipEvent, FaceClip, at_rate
 from engines.training.figures import recognition_figures, spotting_figures
 from engines.training.sources import open_source
@@ -67,15 +68,22 @@ COST_BLOCKS = 7
 """Of so many measurements the least counts: whatever else runs can only add."""
 
 
-def spotters_for(fps: float, factor: float) -> dict[str, Spotter]:
+def spotter_names(clip: FaceClip) -> tuple[str, ...]:
+    """Every registered spotter that can see a clip."""
+    return SPOTTERS if clip.depth is None else (*SPOTTERS, *DEPTH_SPOTTERS)
+
+
+def spotters_for(clip: FaceClip, factor: float) -> dict[str, Spotter]:
     """Every registered spotter, and the training-free one at another threshold.
 
     Args:
-        fps: Frame rate.
+        clip: What they are to see.
         factor: That threshold's factor.
     """
-    tuned = FlowSpotterConfig(threshold_factor=factor)
-    spotters = {name: create_spotter(name, FlowSpotterConfig(), fps) for name in SPOTTERS}
+    fps, tuned = clip.fps, FlowSpotterConfig(threshold_factor=factor)
+    spotters = {
+        name: create_spotter(name, FlowSpotterConfig(), fps) for name in spotter_names(clip)
+    }
     return {**spotters, TUNED: create_spotter("flow", tuned, fps)}
 
 
@@ -98,7 +106,7 @@ def choose_factor(clips: Sequence[FaceClip]) -> float:
 
 def spot_all(clip: FaceClip, factor: float) -> dict[str, Tally]:
     """What each spotter finds in a clip; motion is measured once for all of them."""
-    spotters = spotters_for(clip.fps, factor)
+    spotters = spotters_for(clip, factor)
     events: dict[str, list[Event]] = {name: [] for name in spotters}
     for sample in measure(clip):
         for name, spotter in spotters.items():
@@ -153,7 +161,7 @@ def recognition(clips: Sequence[FaceClip], classes: Sequence[str]) -> dict[str, 
     the micro-expressions once more, with onset and apex where a spotter might have put them.
     """
     figures: dict[str, dict[str, Any]] = {}
-    for name in sorted(RECOGNIZERS):
+    for name in sorted({**RECOGNIZERS, **({} if clips[0].depth is None else DEPTH_RECOGNIZERS)}):
         engine = create_recognizer(name)
         if set(engine.classes) == set(classes):
             asked = Asked(engine)
@@ -222,7 +230,7 @@ def costs(clip: FaceClip) -> dict[str, float]:
     flow, delta_s = sample.flow_delta, sample.delta_s
     assert flow is not None
     found["planes"] = _cpu_ms(lambda: composite_planes(flow, delta_s))
-    for name in SPOTTERS:
+    for name in spotter_names(clip):
         spotter = create_spotter(name, FlowSpotterConfig(), clip.fps)
         if isinstance(spotter, NetworkSpotter):
             engine = spotter
@@ -329,6 +337,7 @@ def results(
     spotted: Mapping[str, Mapping[str, Mapping[str, Any]]],
     recognised: Mapping[str, Mapping[str, Mapping[str, Any]]],
     cost_ms: Mapping[str, float],
+    people: str = "synthetic people",
 ) -> Iterator[dict[str, Any]]:
     """The figures as docs/results.md takes them; see `benchmarks.tables`."""
     protocol = "identities that no constant was chosen on"
@@ -337,7 +346,7 @@ def results(
             yield {
                 "engine": name,
                 "task": "spotting",
-                "data": f"synthetic people, {shown}",
+                "data": f"{people}, {shown}",
                 "protocol": protocol,
                 "kind": "micro",
                 **figures,
@@ -347,7 +356,7 @@ def results(
             yield {
                 "engine": name,
                 "task": "recognition",
-                "data": f"synthetic people, expressions: {kind}",
+                "data": f"{people}, expressions: {kind}",
                 "protocol": protocol,
                 **figures,
             }
@@ -420,7 +429,8 @@ def main(argv: Sequence[str]) -> int:
     report = "\n\n".join(sections)
     print(report)
     figures = (measured[name] for name in ("spotting", "recognition", "cost_ms"))
-    measured["results"] = list(results(*figures))
+    seen = "synthetic people" if clips[0].depth is None else "synthetic people with depth"
+    measured["results"] = list(results(*figures, seen))
     print(f"\n{save('engines', measured, report, arguments.json)}", file=sys.stderr)
     return 0
 
