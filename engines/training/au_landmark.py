@@ -333,7 +333,9 @@ def export(
     card = _CARD.format(
         **card_values(report),
         commands=commands,
-        folds=report["folds"],
+        protocol="Leave one subject out"
+        if report["folds"] == report["subjects"]
+        else f"{report['folds']} folds of people, each left out once",
         torch=report["torch"],
         pictures=len(unseen.presence),
         unit_f1=2 * hits / float(shown.sum() + unseen.presence.sum()),
@@ -370,9 +372,8 @@ live face is brought there is in `docs/recognition.md`.
 Action units were learned from synthetic flow pictures of animated expressions{taught}.
 
 ## Protocol
-{folds} folds of people, each left out once ({subjects} folds would be leave-one-subject-out),
-predictions pooled. Nothing is chosen on a test subject: epochs and recipe are the same for every
-fold and were fixed before any fold was evaluated.
+{protocol}, predictions pooled. Nothing is chosen on a test
+subject: epochs and recipe are the same for every fold and were fixed before any fold was evaluated.
 Seeds {seed_list}. Recipe: {recipe_list}.
 In brackets 95 % intervals of a bootstrap over subjects.
 
@@ -387,7 +388,9 @@ One network instead of the ensemble, mean ± standard deviation over seeds: {sin
     + """
 ## Action units
 On {pictures} **synthetic** flow pictures of faces that were not learned from, F1 over all units:
-{unit_f1:.3f}. {on_people}
+{unit_f1:.3f}.
+
+{on_people}
 """
     + "\n"
     + LIMITS
