@@ -5,10 +5,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from streamer.dashboard import access
 from streamer.dashboard.app import DashboardServer
 from streamer.dashboard.live_session import LiveSession
 from streamer.dashboard.sink import DashboardSink
 from tests.dashboard.fake_pipeline import FakePipeline
+
+
+@pytest.fixture(autouse=True)
+def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse a wrong login at once: dozens are tried here."""
+    monkeypatch.setattr(access, "_WRONG_LOGIN_DELAY_S", 0.0)
 
 
 @pytest.fixture

@@ -23,9 +23,6 @@ from streamer.sinks.session_folder import SessionFolderSink
 from tests.dashboard.fake_pipeline import FakePipeline, astronaut, scripted
 from tests.dashboard.test_dashboard_sink import frame
 
-NOW = -1
-"""Stands for the number of the running session."""
-
 Story = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
@@ -84,41 +81,29 @@ def test_a_detection_is_judged_and_the_folder_keeps_every_word(
     assert [json.loads(line)["action"] for line in lines] == ["confirm", "relabel", "note", "undo"]
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        ("/edits", {"session": NOW, "event": 99, "action": "confirm", "who": "AR"}, 404),
-        ("/edits", {"session": 7, "event": 1, "action": "confirm", "who": "AR"}, 409),
-        ("/edits", {"session": NOW, "event": 1, "action": "undo", "who": "AR"}, 409),
-        ("/edits", {"session": NOW, "event": 1, "action": "relabel", "who": "AR"}, 422),
-        ("/edits", {"session": NOW, "event": 1, "action": "add", "who": "AR"}, 422),
-        ("/edits", {"session": NOW, "event": 1, "action": "confirm", "who": ""}, 422),
-        (
-            "/edits",
-            {"session": NOW, "event": 1, "action": "confirm", "who": "AR", "path": "x"},
-            422,
-        ),
+def test_what_makes_no_sense_is_refused_in_a_sentence(
+    tell: Callable[[Story], None], sink: DashboardSink, tmp_path: Path
+) -> None:
+    known = {"session": sink.changes().session, "event": 1, "action": "confirm", "who": "AR"}
+    refused = [
+        ("/edits", {**known, "event": 99}, 404),
+        ("/edits", {**known, "session": 7}, 409),
+        ("/edits", {**known, "action": "undo"}, 409),
+        ("/edits", {**known, "action": "relabel"}, 422),
+        ("/edits", {**known, "action": "add"}, 422),
+        ("/edits", {**known, "who": ""}, 422),
+        ("/edits", {**known, "path": "x"}, 422),
         ("/edits", {"note": "x" * MAX_BODY}, 413),
         ("/markers", {"text": "a", "who": "AR"}, 409),  # nothing runs
         ("/markers", {"text": "", "who": "AR"}, 422),
         ("/screen", {"hidden": "perhaps"}, 422),
-    ],
-)
-def test_what_makes_no_sense_is_refused_in_a_sentence(
-    tell: Callable[[Story], None],
-    sink: DashboardSink,
-    tmp_path: Path,
-    path: str,
-    body: dict[str, object],
-    status: int,
-) -> None:
-    if body.get("session") == NOW:
-        body = {**body, "session": sink.changes().session}
+    ]
 
     async def story(http: httpx.AsyncClient) -> None:
-        response = await http.post(path, json=body)
-        assert response.status_code == status
-        assert response.json()["error"]
+        for path, body, status in refused:
+            response = await http.post(path, json=body)
+            assert response.status_code == status, (path, body)
+            assert response.json()["error"], (path, body)
 
     tell(story)
     assert not (tmp_path / "s" / "annotations.jsonl").exists()

@@ -24,6 +24,8 @@ ZOOMED = """() => {
         document.querySelector(`.handle.${name}`).getBoundingClientRect().left);
     return offset - onset > 250;
 }"""
+SETTLED = """() => fetch(location.pathname).then((answer) => answer.text()).then(() =>
+    new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))))"""
 FALSE_ALARMS = """(number) =>
     document.querySelectorAll("#comparison tr[data-kind=both] td")[2].textContent === number"""
 
@@ -270,12 +272,13 @@ def test_a_question_overtakes_one_that_is_not_answered_yet(page, archive):
     page.locator("#events tbody tr").last.click()
     page.locator("#title").click()
     page.keyboard.press("n")  # asks again
-    page.wait_for_timeout(200)
+    while not waiting:
+        page.wait_for_timeout(10)
     page.click("#drop")
     assert len(waiting) == 1
     with page.expect_response("**/comparison"):
         waiting[0].continue_()
-    page.wait_for_timeout(200)
+    page.evaluate(SETTLED)
     assert page.locator("#timeline [data-lane=Reference]").count() == 0
     assert page.locator("#drop").is_hidden()
 
