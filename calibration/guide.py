@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
+from functools import partial, reduce
 from typing import Protocol
 
 import numpy as np
@@ -113,7 +113,7 @@ def calibrate(
         if info.live:
             recorder.record(_SETTLE_S, pictures=False)
         still, takes = _still_take(recorder, config.flow_spotter, plan, console)
-        neutral = _neutral_take(recorder, plan, console) if still.take.complete else None
+        neutral = _neutral_takes(recorder, plan, console) if still.take.complete else ()
     return _evaluate(info, still, takes, neutral, config, plan, console)
 
 
@@ -159,19 +159,30 @@ def _why_again(result: BaselineResult | None) -> str:
     return "The face was lost in between. One more time: keep it in the picture, in even light."
 
 
-def _neutral_take(recorder: Recorder, plan: Plan, console: Console) -> MotionTrack:
-    """Step 5 rests on a longer take; movements in it are cut out."""
+def _neutral_takes(recorder: Recorder, plan: Plan, console: Console) -> tuple[Take, ...]:
+    """Step 5 rests on a longer take; movements in it are cut out.
+
+    The end of a take that is long enough is filmed, for step 6: a face looks different by then.
+    """
     ask = console.wait_for_operator if recorder.info.live else console.say
     ask(f"Step 5: the subject rests for {plan.neutral_s:g} s; blinking and breathing are welcome.")
     told = console.progress("neutral take", plan.neutral_s)
-    return recorder.record(plan.neutral_s, pictures=False, progress=told).motion
+    filmed_s = plan.still_s if plan.neutral_s >= 2 * plan.still_s else 0.0
+    unfilmed_s = plan.neutral_s - filmed_s
+    first = recorder.record(unfilmed_s, pictures=False, progress=told)
+    if not filmed_s or not first.complete:
+        return (first,)
+    last = recorder.record(
+        filmed_s, pictures=True, progress=lambda seconds: told(unfilmed_s + seconds)
+    )
+    return first, last
 
 
 def _evaluate(
     info: SourceInfo,
     still: _Still,
     takes: int,
-    neutral: MotionTrack | None,
+    neutral: Sequence[Take],
     config: GlintConfig,
     plan: Plan,
     console: Console,
@@ -187,7 +198,7 @@ def _evaluate(
     if seen is not None:  # without a face, that is all there is to say
         findings += [*light.findings(lit), *baseline.findings(rest)]
     if rest is not None:
-        motion = take.motion if neutral is None else take.motion.then(neutral)
+        motion = reduce(MotionTrack.then, (each.motion for each in neutral), take.motion)
         quiet, moved_s = _neutral_only(motion, config.flow_spotter, fps)
         spotter = _spotters(config.flow_spotter, rest, fps)
         console.say("Step 5: choosing the threshold.")
@@ -196,8 +207,9 @@ def _evaluate(
             quiet.between(0, half), quiet.between(half), spotter, plan.false_alarms_per_min
         )
         if chosen is not None and rest.still:
+            takes_filmed = [take, *(each for each in neutral if _rests(each, config, fps))]
             visible = _visibility(
-                still, quiet, partial(spotter, chosen.factor), config, plan, console
+                takes_filmed, rest, quiet, partial(spotter, chosen.factor), config, plan, console
             )
         findings += threshold.findings(chosen, left_out_s=moved_s)
         findings += visibility.findings(visible)
@@ -221,28 +233,32 @@ def _evaluate(
     )
 
 
+def _rests(take: Take, config: GlintConfig, fps: float) -> bool:
+    """Whether nothing moves clearly in a take."""
+    moved = baseline.clear_movements(take.motion, FlowSpotter(config.flow_spotter, fps))
+    return bool(len(take.motion)) and not moved
+
+
 def _visibility(
-    still: _Still,
+    takes: Sequence[Take],
+    rest: BaselineResult,
     quiet: MotionTrack,
     spotter: Callable[[], Spotter],
     config: GlintConfig,
     plan: Plan,
     console: Console,
 ) -> VisibilityResult | None:
-    """Step 6, with the threshold of step 5."""
-    footage, rest = still.take.footage, still.baseline
-    if footage is None or rest is None:
-        return None
+    """Step 6, with the threshold of step 5, in all pictures of a resting face."""
     console.say("Step 6: looking for the smallest visible movement.")
-    times = still.take.times.time_s
+    times = takes[0].times.time_s
     fps = (len(times) - 1) / float(times[-1] - times[0])
+    footage = [take.footage for take in takes if take.footage is not None]
     return visibility.measure(
-        Injector(footage, config.alignment, config.motion, fps),
-        footage,
+        [Injector(each, config.alignment, config.motion, fps) for each in footage],
         quiet,
         rest,
         spotter,
-        inter_ocular_px=float(np.median(still.take.face.inter_ocular_px)),
+        inter_ocular_px=float(np.median(takes[0].face.inter_ocular_px)),
         eye_distance_mm=plan.eye_distance_mm,
         least_noise=config.flow_spotter.noise_floor_iod,
         passes=plan.passes,

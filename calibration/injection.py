@@ -151,6 +151,21 @@ class Injector:
         self._fps = fps
         self._fields = unit_fields(footage.mesh)
 
+    @property
+    def start_s(self) -> float:
+        """Stream time of the first picture."""
+        return float(self._footage.time_s[0])
+
+    @property
+    def seconds(self) -> float:
+        """Length of the footage."""
+        return float(self._footage.time_s[-1] - self._footage.time_s[0])
+
+    @property
+    def mesh(self) -> npt.NDArray[np.float32]:
+        """(468, 3) landmarks in the canonical face."""
+        return self._footage.mesh
+
     def motion(self, trials: Sequence[Trial]) -> Iterable[MotionSample]:
         """Yield the motion of the footage with movements drawn in.
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from calibration.file import Calibration
 from calibration.result import Finding, Verdict
 from calibration.threshold import HIGHEST
+from calibration.visibility import VisibilityResult
 
 _PERCENT = 100.0
 _VERDICT_WORDS = {
@@ -232,8 +233,10 @@ def _threshold(calibration: Calibration) -> list[tuple[str, str]]:
 
 def _visibility(calibration: Calibration) -> list[tuple[str, str]]:
     result = calibration.visibility
-    if result is None or result.amplitude_px is None or result.amplitude_mm is None:
+    if result is None:
         return []
+    if result.amplitude_px is None or result.amplitude_mm is None:
+        return [("seen with 90 % recall", "cannot be told"), *_visibility_tried(result)]
     high = "no upper end" if result.high_px is None else f"{result.high_px:.2f}"
     eyes = "assumed" if result.eye_distance_assumed else "given"
     return [
@@ -243,13 +246,16 @@ def _visibility(calibration: Calibration) -> list[tuple[str, str]]:
             f"at 90 %), {result.amplitude_mm:.2f} mm (eyes {result.eye_distance_mm:g} mm apart, "
             f"{eyes})",
         ),
-        ("expected from noise", f"{result.expected_px:.2f} pixels"),
-        (
-            "tried again",
-            f"{result.found} of {result.checked} found "
-            f"({result.found_low:.0%} to {result.found_high:.0%} at 95 %)",
-        ),
+        *_visibility_tried(result),
     ]
+
+
+def _visibility_tried(result: VisibilityResult) -> list[tuple[str, str]]:
+    rows = [("expected from noise", f"{result.expected_px:.2f} pixels")]
+    if result.checked:
+        share = f"{result.found_low:.0%} to {result.found_high:.0%} at 95 %"
+        rows.append(("tried again", f"{result.found} of {result.checked} found ({share})"))
+    return rows
 
 
 def _trials(calibration: Calibration) -> list[tuple[float, bool]]:

@@ -5,13 +5,17 @@ with the threshold of step 5, finds them or does not. Whether a movement is foun
 logarithm of its size by a logistic curve, with a share that is missed at any size (a blink mutes
 the brows). The curve is averaged over a grid of its parameters, and every pass is spent on sizes
 about which it is least sure (after Watson and Pelli, "QUEST: a Bayesian adaptive psychometric
-method", Perception & Psychophysics 33, 1983). The size with a recall of 90 % is then tried on
-passes of their own.
+method", Perception & Psychophysics 33, 1983).
+
+The size with a recall of 90 % is then tried on passes of their own. Where those say otherwise, the
+curve learns from them and another size is tried; where nothing that was tried bears out what the
+curve says, no size is stated. How much a spotter sees differs from minute to minute with what it
+holds for the rest of this face, so every pass is shown another stretch of rest before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +25,7 @@ from scipy.stats import beta
 from calibration.baseline import BaselineResult
 from calibration.injection import DURATION_S, UNITS, Injector, Trial, region_response
 from calibration.result import Finding, Result
-from calibration.tracks import Footage, MotionTrack
+from calibration.tracks import MotionTrack
 from engines.spotting.base import Spotter
 
 STEP = "visibility"
@@ -34,14 +38,19 @@ RECALL = 0.9
 LEVEL = 0.9
 """Probability that an interval holds the truth."""
 
+SHOWN = 0.6
+"""A size is stated when more than this share of its movements is found, at 97.5 %."""
+
 MIN_SECONDS = 4.0
+_ROUNDS = 3  # in which a size may be tried
 _FIRST_S = 1.3  # a face is found, and known as neutral, by then
 _SPACING_S = 1.25
 _SPREAD = 2.8
 _LARGEST = 0.08
 _STRONGEST = 3
 _LARGE_PX = 1.0
-_REST_S = 30.0
+_REST_S = 30.0  # what the spotter's threshold rests on
+_REST_SHARE = 0.6
 
 
 class VisibilityResult(Result):
@@ -52,14 +61,15 @@ class VisibilityResult(Result):
     Attributes:
         recall: Share of movements that are found at `amplitude_px`.
         expected_px: Amplitude that the noise of the regions leads to expect.
-        amplitude_px: Amplitude in picture pixels; None when no size reaches the recall.
-        low_px: Lower end of its 90 % interval.
-        high_px: Upper end.
+        amplitude_px: Amplitude in picture pixels; None when it cannot be told: no size was borne
+            out by the movements that were tried.
+        low_px: Lower end of its 90 % interval; None when it is beyond all that was tried.
+        high_px: Upper end; None when it is open.
         amplitude_mm: Amplitude in millimetres.
         eye_distance_mm: Distance of the outer eye corners that `amplitude_mm` rests on.
         eye_distance_assumed: Whether it is the mean of adults instead of the subject's.
         trials: (amplitude in picture pixels, found) of every movement that the curve rests on.
-        checked: Number of movements of `amplitude_px` that were tried afterwards.
+        checked: Number of movements of the curve's size that were tried afterwards.
         found: How many of them were found.
         found_low: Lower end of the 95 % interval of the share that is found.
         found_high: Upper end.
@@ -96,6 +106,11 @@ class Psychometric:
         # Few are missed at any size; that more are must be shown.
         self._log_weight = -np.square(self._lapse / 0.06) / 2
 
+    def learn(self, trials: Iterable[tuple[float, bool]]) -> None:
+        """Learn from (size, found) of trials."""
+        for size, found in trials:
+            self.add(size, found)
+
     def add(self, size: float, found: bool) -> None:
         """Learn from one trial."""
         share = (1 - self._lapse) * expit(self._slope * (np.log(size) - self._middle))
@@ -124,8 +139,7 @@ class Psychometric:
 
 
 def measure(
-    injector: Injector,
-    footage: Footage,
+    filmed: Sequence[Injector],
     rest: MotionTrack,
     baseline: BaselineResult,
     spotter: Callable[[], Spotter],
@@ -140,9 +154,8 @@ def measure(
     """Find the smallest movement with a recall of 90 %.
 
     Args:
-        injector: Draws movements into the footage.
-        footage: Pictures of a still face.
-        rest: Motion of the same face at rest, before the footage.
+        filmed: Draw movements into stretches of a still face; passes take turns.
+        rest: Motion of the same face at rest.
         baseline: Its noise.
         spotter: Makes a fresh spotter with the threshold that is to be used.
         inter_ocular_px: Distance of the outer eye corners in picture pixels.
@@ -150,34 +163,62 @@ def measure(
         least_noise: Least noise that the spotter believes of a region.
         passes: Passes over the footage to learn from.
         checks: Passes to check with.
-        progress: Told how many passes are done.
+        progress: Told how many passes are done, of `passes + checks` if the first check will do.
 
     Returns:
         The result; None when the footage is too short.
     """
-    if len(footage) < 2 or footage.time_s[-1] - footage.time_s[0] < MIN_SECONDS:
+    filmed = [each for each in filmed if each.seconds >= MIN_SECONDS]
+    if not filmed:
         return None
-    before = rest.between(int(np.searchsorted(rest.time_s, rest.time_s[-1] - _REST_S)))
-    usual = float(np.median([output.threshold for output in map(spotter().push, before)]))
-    expected = expected_amplitude(injector, footage.mesh, baseline, usual, least_noise)
+    usual = float(np.median([output.threshold for output in map(spotter().push, rest)]))
+    expected = expected_amplitude(filmed[0], filmed[0].mesh, baseline, usual, least_noise)
     curve = Psychometric(expected)
     rng = np.random.default_rng(0)
-    tried: list[tuple[float, bool]] = []
+    done = 0
+
+    def tried(low: float, high: float, passes: int) -> list[tuple[float, bool]]:
+        """What is found of movements of sizes between two."""
+        nonlocal done
+        answers: list[tuple[float, bool]] = []
+        for _ in range(passes):
+            injector = filmed[done % len(filmed)]
+            trials = _trials(injector, low, high, rng)
+            found = injector.found(trials, spotter(), _before(rest, rng))
+            answers += [(t.amplitude, hit) for t, hit in zip(trials, found, strict=True)]
+            done += 1
+            progress(min(done, total))
+        return answers
+
+    total = passes + checks
+    learned: list[tuple[float, bool]] = []
     for number in range(passes):
         low, high = _informative(curve, expected, first=number == 0)
-        trials = _trials(footage, low, high, rng)
-        found = injector.found(trials, spotter(), before)
-        for trial, hit in zip(trials, found, strict=True):
-            curve.add(trial.amplitude, hit)
-            tried.append((trial.amplitude, hit))
-        progress(number + 1)
-    amplitude = curve.size_of(RECALL)
-    checked: list[bool] = []
-    for number in range(checks if amplitude <= _LARGEST else 0):
-        trials = _trials(footage, amplitude, amplitude, rng)
-        checked += injector.found(trials, spotter(), before)
-        progress(passes + number + 1)
-    return _result(curve, expected, tried, checked, inter_ocular_px, eye_distance_mm)
+        fresh = tried(low, high, 1)
+        curve.learn(fresh)
+        learned += fresh
+    checked: list[tuple[float, bool]] = []
+    for _ in range(_ROUNDS):
+        amplitude = curve.size_of(RECALL)
+        if amplitude > _LARGEST:
+            checked = []
+            break
+        checked = tried(amplitude, amplitude, checks)
+        shown = not checked or _bounds(checked)[0] > SHOWN
+        curve.learn(checked)
+        learned += checked
+        if shown:
+            break
+    return _result(curve, amplitude, expected, learned, checked, inter_ocular_px, eye_distance_mm)
+
+
+def _before(rest: MotionTrack, rng: np.random.Generator) -> MotionTrack:
+    """Another stretch of the rest each time, long enough for the spotter's threshold."""
+    seconds = rest.time_s[-1] - rest.time_s[0]
+    length = min(_REST_S, _REST_SHARE * seconds)
+    start = rest.time_s[0] + rng.uniform(0, seconds - length)
+    first, last = np.searchsorted(rest.time_s, (start, start + length))
+    return rest.between(int(first), int(last))
 
 
 def expected_amplitude(
@@ -216,10 +257,10 @@ def _informative(curve: Psychometric, expected: float, *, first: bool) -> tuple[
     return min(low, 0.8 * high), high
 
 
-def _trials(footage: Footage, low: float, high: float, rng: np.random.Generator) -> list[Trial]:
+def _trials(injector: Injector, low: float, high: float, rng: np.random.Generator) -> list[Trial]:
     """Movements of sizes from `low` to `high`; every pass tries other moments."""
-    first = footage.time_s[0] + _FIRST_S + rng.uniform(0, 0.3)
-    last = footage.time_s[-1] - DURATION_S - 0.4
+    first = injector.start_s + _FIRST_S + rng.uniform(0, 0.3)
+    last = injector.start_s + injector.seconds - DURATION_S - 0.4
     starts = np.arange(first, last, _SPACING_S)
     starts += rng.uniform(0, 0.2, len(starts))
     units = rng.permutation(np.resize(rng.permutation(UNITS), len(starts)))
@@ -230,34 +271,42 @@ def _trials(footage: Footage, low: float, high: float, rng: np.random.Generator)
     ]
 
 
+def _bounds(checked: Sequence[tuple[float, bool]]) -> tuple[float, float]:
+    """Exact 95 % bounds of the share that is found (Clopper and Pearson, Biometrika 26, 1934)."""
+    hits, n = sum(hit for _, hit in checked), len(checked)
+    low = float(beta.ppf(0.025, hits, n - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(0.975, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high
+
+
 def _result(
     curve: Psychometric,
+    amplitude: float,
     expected: float,
-    tried: Sequence[tuple[float, bool]],
-    checked: Sequence[bool],
+    learned: Sequence[tuple[float, bool]],
+    checked: Sequence[tuple[float, bool]],
     inter_ocular_px: float,
     eye_distance_mm: float | None,
 ) -> VisibilityResult:
     tail = (1 - LEVEL) / 2
-    amplitude, low, high = (curve.size_of(RECALL, share) for share in (0.5, tail, 1 - tail))
-    known = amplitude <= _LARGEST
-    hits, n = sum(checked), len(checked)
+    low, high = (curve.size_of(RECALL, share) for share in (tail, 1 - tail))
+    bounds = _bounds(checked) if checked else (None, None)
+    known = amplitude <= _LARGEST and (bounds[0] is None or bounds[0] > SHOWN)
     millimetres = EYE_DISTANCE_MM if eye_distance_mm is None else eye_distance_mm
     return VisibilityResult(
         recall=RECALL,
         expected_px=expected * inter_ocular_px,
         amplitude_px=amplitude * inter_ocular_px if known else None,
-        low_px=low * inter_ocular_px if known else None,
-        high_px=high * inter_ocular_px if known and np.isfinite(high) else None,
+        low_px=min(low, amplitude) * inter_ocular_px if low <= _LARGEST else None,
+        high_px=max(high, amplitude) * inter_ocular_px if np.isfinite(high) else None,
         amplitude_mm=amplitude * millimetres if known else None,
         eye_distance_mm=millimetres,
         eye_distance_assumed=eye_distance_mm is None,
-        trials=tuple((size * inter_ocular_px, hit) for size, hit in tried),
-        checked=n,
-        found=hits,
-        # Exact bounds of a share (Clopper and Pearson, Biometrika 26, 1934).
-        found_low=(float(beta.ppf(0.025, hits, n - hits + 1)) if hits else 0.0) if n else None,
-        found_high=(float(beta.ppf(0.975, hits + 1, n - hits)) if hits < n else 1.0) if n else None,
+        trials=tuple((size * inter_ocular_px, hit) for size, hit in learned),
+        checked=len(checked),
+        found=sum(hit for _, hit in checked),
+        found_low=bounds[0],
+        found_high=bounds[1],
     )
 
 
@@ -273,7 +322,7 @@ def findings(result: VisibilityResult | None) -> tuple[Finding, ...]:
                 advice="Record a longer still take.",
             ),
         )
-    if result.amplitude_px is None:
+    if result.amplitude_px is None and not result.checked:
         return (
             Finding(
                 step=STEP,
@@ -283,17 +332,19 @@ def findings(result: VisibilityResult | None) -> tuple[Finding, ...]:
                 "that keeps still.",
             ),
         )
-    found = []
-    if result.found_high is not None and result.found_high < RECALL:
-        found.append(
+    if result.amplitude_px is None:
+        return (
             Finding(
                 step=STEP,
                 severity="warning",
-                what=f"Of {result.checked} movements of {result.amplitude_px:.2f} pixels only "
-                f"{result.found} were found: the figure is too good.",
-                advice="Record a longer still take.",
-            )
+                what=f"The smallest visible movement cannot be told: of {result.checked} movements "
+                f"that were tried at the likeliest size, {result.found} were found, which shows "
+                f"no more than {result.found_low:.0%}.",
+                advice="Record a longer still take (--still-seconds); if it cannot be told then "
+                "either, the picture is too noisy: more light, less gain, a larger face.",
+            ),
         )
+    found = []
     if result.amplitude_px > _LARGE_PX and result.amplitude_mm is not None:
         found.append(
             Finding(

@@ -10,8 +10,11 @@ from calibration import visibility
 from calibration.injection import UNITS, Trial, displace, region_response, unit_fields
 from calibration.visibility import Psychometric, VisibilityResult
 from engines.motion.canonical import REGION_NAMES
+from engines.spotting.config import FlowSpotterConfig
+from engines.spotting.flow_spotter import FlowSpotter
 from engines.synthesis import Portrait
 from streamer.alignment.similarity import Similarity
+from tests.calibration.scripted_tracks import motion_of
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +133,71 @@ def result(**changes) -> VisibilityResult:
 def test_findings():
     assert visibility.findings(result()) == ()
     assert "not measured" in visibility.findings(None)[0].what
-    blind = result(amplitude_px=None, amplitude_mm=None)
+    blind = result(amplitude_px=None, amplitude_mm=None, checked=0, found=0)
     assert visibility.findings(blind)[0].severity == "failure"
-    assert "too good" in visibility.findings(result(found=8, found_high=0.64))[0].what
     assert "are missed" in visibility.findings(result(amplitude_px=1.8))[0].what
+
+
+def test_a_size_that_is_not_borne_out_is_not_stated():
+    unsure = result(amplitude_px=None, amplitude_mm=None, found=12, found_low=0.34)
+    (finding,) = visibility.findings(unsure)
+    assert "cannot be told" in finding.what
+    assert "12 were found" in finding.what
+    assert "--still-seconds" in finding.advice
+    assert "more light" in finding.advice
+
+
+class Simulated:
+    """An injector whose movements are found by a known curve; a pass has a few of them."""
+
+    mesh = None
+    start_s = 0.0
+
+    def __init__(self, middle: float, slope: float = 6.0, seconds: float = 10.0, worst=1.0):
+        self.seconds = seconds
+        self._middle, self._slope, self._most = np.log(middle), slope, worst
+        self._rng = np.random.default_rng(3)
+        self.shown: list[float] = []
+
+    def found(self, trials, spotter, rest):
+        self.shown.append(float(rest.time_s[0]))
+        sizes = np.array([trial.amplitude for trial in trials])
+        share = self._most * expit(self._slope * (np.log(sizes) - self._middle))
+        return tuple((self._rng.uniform(size=len(trials)) < share).tolist())
+
+
+def measured(monkeypatch, *injectors: Simulated, checks: int = 3):
+    monkeypatch.setattr(visibility, "expected_amplitude", lambda *_: 0.006)
+    still = motion_of(60.0, 30.0)
+    return visibility.measure(
+        injectors, still, None, lambda: FlowSpotter(FlowSpotterConfig(), 30.0),
+        inter_ocular_px=100.0, eye_distance_mm=None, least_noise=0.0004, passes=6, checks=checks,
+    )  # fmt: skip
+
+
+def test_a_known_rig_comes_back_whatever_was_expected(monkeypatch):
+    """Its own 90 % lies at 1.44 times the middle; the figure errs rather to the careful side."""
+    for middle in (0.003, 0.008, 0.02):
+        found = measured(monkeypatch, Simulated(middle))
+        assert found.amplitude_px is not None
+        true_px = 100 * middle * np.exp(np.log(9) / 6)
+        assert 0.75 * true_px <= found.amplitude_px <= 1.9 * true_px
+        assert found.low_px <= found.amplitude_px
+        assert found.found_low > visibility.SHOWN
+
+
+def test_every_pass_follows_another_rest_and_footage_takes_turns(monkeypatch):
+    one, other = Simulated(0.006), Simulated(0.006)
+    measured(monkeypatch, one, other, checks=0)
+    assert len(one.shown) == len(other.shown) == 3
+    assert len(set(one.shown + other.shown)) == 6
+
+
+def test_what_cannot_be_shown_is_not_stated(monkeypatch):
+    short = measured(monkeypatch, Simulated(0.006, seconds=4.2), checks=1)
+    assert short.amplitude_px is None
+    assert short.checked > 0
+    moody = measured(monkeypatch, Simulated(0.006, worst=0.6))
+    assert moody.amplitude_px is None
+    assert measured(monkeypatch, Simulated(0.006, seconds=3.9)) is None
+    assert measured(monkeypatch, Simulated(0.5)).amplitude_px is None
