@@ -40,6 +40,9 @@ _NOSE_BRIDGE = (slice(22, 36), slice(29, 35))
 _LEAST_KNOWN = 0.5
 """Share of both that must have been seen, or the head's part cannot be told."""
 
+_LEAST_SEEN = 0.5  # of the cells that a place lies between
+_LEAST_NEAR = 0.05  # weight of known cells around one, of all
+
 _COLUMNS, _ROWS = np.meshgrid(*[np.arange(DEPTH_CELLS, dtype=np.float32)] * 2)
 _TILTS = np.stack([np.ones_like(_COLUMNS), _COLUMNS - 31.5, _ROWS - 31.5], axis=-1)
 
@@ -71,10 +74,10 @@ def depth_change(
         borderMode=cv2.BORDER_CONSTANT,
     )  # fmt: skip
     seen = moved[..., 1]
-    known = (before > 0) & (seen > 0.5)
+    known = (before > 0) & (seen > _LEAST_SEEN)
     if known[_NOSE_BRIDGE].mean() < _LEAST_KNOWN:
         return None
-    change = (before - moved[..., 0] / np.maximum(seen, 0.5)) / np.float32(MM_PER_IOD)
+    change = (before - moved[..., 0] / np.maximum(seen, _LEAST_SEEN)) / np.float32(MM_PER_IOD)
     known &= np.abs(change - np.median(change[_NOSE_BRIDGE][known[_NOSE_BRIDGE]])) < EDGE_IOD
     if known[_BROWS_AND_EYES].mean() < _LEAST_KNOWN:
         return None
@@ -107,6 +110,6 @@ def _filled(
         for each in (change * weight, weight)
     )
     filled: npt.NDArray[np.float32] = np.where(
-        share > 0.05, total / np.maximum(share, 0.05), np.float32(0)
+        share > _LEAST_NEAR, total / np.maximum(share, _LEAST_NEAR), np.float32(0)
     )
     return filled
