@@ -30,6 +30,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import cv2
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
@@ -467,7 +468,7 @@ def costs(clip: FaceClip, names: Sequence[str]) -> dict[str, dict[str, Any]]:
                     "ms_worst_frame": {},
                     "reads_delta_flow": spotter.reads_delta_flow,
                     "look_ahead_s": spotter.look_ahead_s,
-                    "parameters": parameters(name),
+                    **size_of(name),
                 },
             )
             spent_ms = 1e3 * _cpu_s(spotter, samples)
@@ -489,26 +490,57 @@ def _cpu_s(spotter: Spotter, samples: Sequence[MotionSample]) -> npt.NDArray[np.
     return least
 
 
-def parameters(name: str) -> int:
-    """Numbers that a spotter has learned, those of its backbone among them."""
+def size_of(name: str) -> dict[str, float]:
+    """Numbers that a spotter has learned, and multiplications of one run; its backbone's too."""
     folder = Path(engines.spotting.__file__).parent / name
     if (folder / f"{name}.onnx").is_file():
         manifest = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         backbone = manifest["preprocessing"].get("backbone")
-        return _weights(folder) + (_weights(LIGHT.parent / backbone) if backbone else 0)
+        folders = [folder, *([LIGHT.parent / backbone] if backbone else [])]
+        sizes = [_network_size(each / f"{each.name}.onnx") for each in folders]
+        return {key: sum(size[key] for size in sizes) for key in ("parameters", "multiplications")}
     if name == "ltp-ml":
         from engines.spotting.ltp_ml.patterns import FEATURES  # noqa: PLC0415
 
-        return FEATURES + 1
-    return 0
+        return {"parameters": FEATURES + 1, "multiplications": 12 * FEATURES}
+    return {"parameters": 0, "multiplications": 0}
 
 
-def _weights(folder: Path) -> int:
+def _network_size(path: Path) -> dict[str, float]:
+    """Weights of a network, and multiplications of its convolutions and matrix products."""
     import onnx  # noqa: PLC0415 - an optional dependency
 
+    model = onnx.load(path)
+    graph = model.graph
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    asked = {name for node in layers for name in (*node.input[:2], node.output[0])}
+    computed = {name for node in graph.node for name in node.output}
+    told = {each.name for each in graph.output}
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked & computed - told)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    given = {
+        each.name: np.zeros([d if isinstance(d, int) else 1 for d in each.shape], np.float32)
+        for each in session.get_inputs()
+    }
+    names = [each.name for each in session.get_outputs()]
+    shapes = {name: value.shape for name, value in given.items()}
+    shapes |= dict(zip(names, (made.shape for made in session.run(names, given)), strict=True))
+    shapes |= {each.name: tuple(each.dims) for each in graph.initializer}
     kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
-    weights = onnx.load(folder / f"{folder.name}.onnx").graph.initializer
-    return sum(math.prod(each.dims) for each in weights if each.data_type in kinds)
+    return {
+        "parameters": sum(
+            math.prod(each.dims) for each in graph.initializer if each.data_type in kinds
+        ),
+        "multiplications": sum(
+            math.prod(shapes[node.output[0]])
+            * (
+                math.prod(shapes[node.input[1]][1:])
+                if node.op_type == "Conv"
+                else shapes[node.input[0]][-1]
+            )
+            for node in layers
+        ),
+    }
 
 
 def real_clips(names: Sequence[str]) -> list[dict[str, Any]]:
@@ -634,7 +666,8 @@ def cost_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Cost, size and look-ahead."""
     header = ("spotter", *(f"at {rate:g} fps" for rate in RATES),
               f"dearest frame at {RATES[0]:g} fps", "needs the flow over 0.1 s",
-              "parameters", "confirmed after the apex, ms, at most")  # fmt: skip
+              "parameters", "multiplications a run, million",
+              "confirmed after the apex, ms, at most")  # fmt: skip
     return table(
         header,
         [
@@ -644,6 +677,7 @@ def cost_table(found: Mapping[str, Mapping[str, Any]]) -> str:
                 number(each["ms_worst_frame"].get(f"{RATES[0]:g}", math.nan), 2),
                 "yes" if each["reads_delta_flow"] else "no",
                 each["parameters"],
+                number(each["multiplications"] / 1e6, 1),
                 _ms(each["look_ahead_s"]),
             )
             for name, each in found.items()
