@@ -30,7 +30,7 @@ MOL: AdamW 1e-4, 1000 steps of 32,      AdamW fading from 1e-3, 32 epochs in ste
 best epoch on the test subject          best epoch on validation identities
 MER-GCN, AU-GACN: 3-D convolutions      over the displacement of the skin from the first face, which
 over the frames                         the graph computes itself (Lucas-Kanade, no weights)
-MER-GCN, AU-GACN: no code, no recipe    AdamW fading from 2e-3, 40 epochs in steps of 16; the units
+MER-GCN, AU-GACN: no code, no recipe    AdamW fading from 2e-3, 32 epochs in steps of 16; the units
                                         that were coded are taught beside the emotion
 ======================================  =====================================================
 
@@ -139,7 +139,7 @@ class SequenceRecipe:
 
 
 _UNIT_GRAPH = Stage(
-    name="joint", epochs=40, batch=16, learning_rate=2e-3, weight_decay=1e-2, fading=True
+    name="joint", epochs=32, batch=16, learning_rate=2e-3, weight_decay=1e-2, fading=True
 )
 
 _SFAMNET = Recipe(
