@@ -23,6 +23,10 @@ BOUNDARY = "glint-frame"
 MEDIA_TYPE = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 THREAD_NAME = "glint-dashboard-encoder"
 
+_NICE = 5
+# It gives way, but not as far as what has time: on a machine that viewers keep busy, a thread that
+# is hardly ever let run holds the interpreter, and with it capture, until its turn comes again.
+
 HEAD = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
 """What stands before a picture.
 
@@ -135,7 +139,7 @@ class MjpegBroadcaster:
             self._viewers.discard(viewer)
 
     def _run(self) -> None:
-        give_way()
+        give_way(_NICE)
         view = self._open_view()
         due = time.perf_counter()
         while not self._closing.wait(max(0.0, due - time.perf_counter())):

@@ -39,6 +39,7 @@ def test_the_tables_hold_what_was_measured() -> None:
         "capture_to_score_ms": {"p99": 6.25},
         "cores": 0.7,
         "memory": {"end_mb": 800.0, "growth_mb_per_min": 0.1},
+        "objects_per_min": -1250.0,
         "light": None,
         "light_slowest_fps": None,
         "chromium": None,
@@ -54,6 +55,7 @@ def test_the_tables_hold_what_was_measured() -> None:
     }
     text = report([row, watched])
     assert "none" in text
+    assert "-1,250" in text
     assert "3 driver_overrun" in text
     assert "17.5" in text
     assert "18.2" in text
