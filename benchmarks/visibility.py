@@ -48,7 +48,7 @@ SHARES = (0.5, 1.0, 2.0)
 _GRID = 48
 _STRENGTH = 0.01
 _OTHER_TIME = 1000
-_LEAD_S = 15.0
+_LEAD_S = 10.0
 _SPACING_S = (1.8, 2.4)
 _SCENARIO = ScenarioConfig(expressions=False, ripple=False, noise=False)
 
