@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -368,6 +370,59 @@ def results(
             yield {"engine": engine, "task": "cost", "data": part, "ms_per_frame": ms}
 
 
+def kept_parts(path: Path, fingerprint: str, anew: Sequence[str]) -> dict[str, Any]:
+    """What an earlier run on the same data measured, but for the parts that are measured anew."""
+    if set(anew) == set(PARTS) or not path.exists():
+        return {}
+    before = json.loads(path.read_text("utf-8"))
+    if before["data_sha256"] != fingerprint:
+        return {}
+    names = ("spotting", "tuned_threshold_factor", "recognition", "cost_ms", "measured")
+    known = {name: before[name] for name in names if name in before}
+    known.setdefault("measured", dict.fromkeys(PARTS, before["utc"][:16] + "+00:00"))
+    return {name: _unknown_as_nan(value) for name, value in known.items()}
+
+
+def _unknown_as_nan(value: Any, name: str = "") -> Any:
+    """Figures as they were before JSON, which has no word for NaN; a latency may be None."""
+    if isinstance(value, dict):
+        return {key: _unknown_as_nan(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_unknown_as_nan(each) for each in value]
+    return math.nan if value is None and not name.startswith("latency") else value
+
+
+def report_of(measured: Mapping[str, Any], tested: Sequence[str]) -> str:
+    """The tables of all parts that have been measured, Markdown.
+
+    Args:
+        measured: As it is kept.
+        tested: The test identities.
+    """
+    parts = ", ".join(f"{part} {utc}" for part, utc in measured["measured"].items())
+    sections = [
+        f"Data: {measured['data']}; test identities {', '.join(tested)}. Synthetic: "
+        "these are no figures for people. In brackets 95 % intervals over identities. "
+        f"Measured: {parts}."
+    ]
+    if measured["spotting"]:
+        sections.append(
+            f"## Spotting of micro-expressions\n\n{spotting_table(measured['spotting'])}\n\n"
+            f"*{TUNED}*: threshold factor {measured['tuned_threshold_factor']:g}, chosen on the "
+            "validation identities as the networks' constants were. The head's speed is not known "
+            "of these clips."
+        )
+    if found := measured["recognition"]:
+        sections += [
+            f"## Recognition of true expressions\n\n{recognition_table(found)}",
+            f"## Which recogniser\n\n{choice_table(found, RESULTS / 'composite.json')}",
+        ]
+    if measured["cost_ms"]:
+        rows = [(name, number(ms, 3)) for name, ms in measured["cost_ms"].items()]
+        sections.append(f"## Cost\n\n{table(('a frame', 'ms of one core'), rows)}")
+    return "\n\n".join(sections)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -383,7 +438,9 @@ def main(argv: Sequence[str]) -> int:
         help="where the result goes (default: %(default)s)",
     )
     parser.add_argument(
-        "--only", choices=PARTS, help="do one part alone and keep it under --json's name"
+        "--only",
+        choices=PARTS,
+        help="measure one part anew; of the others, keep what --json holds of the same data",
     )
     arguments = parser.parse_args(argv)
     parts = PARTS if arguments.only is None else (arguments.only,)
@@ -397,36 +454,22 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     measured: dict[str, Any] = {
+        **{name: {} for name in ("spotting", "recognition", "cost_ms", "measured")},
+        **kept_parts(arguments.json, source.fingerprint, parts),
         "data": source.title,
         "data_sha256": source.fingerprint,
         "synthetic": True,
-        "spotting": {},
-        "recognition": {},
-        "cost_ms": {},
     }
-    sections = [
-        f"Data: {source.title}; test identities {', '.join(source.splits['test'])}. Synthetic: "
-        "these are no figures for people. In brackets 95 % intervals over identities."
-    ]
     if "spotting" in parts:
         factor = choose_factor(list(source.clips(source.splits["validation"])))
         measured |= {"tuned_threshold_factor": factor, "spotting": spotting(clips, factor)}
-        sections.append(
-            f"## Spotting of micro-expressions\n\n{spotting_table(measured['spotting'])}\n\n"
-            f"*{TUNED}*: threshold factor {factor:g}, chosen on the validation identities as the "
-            "networks' constants were. The head's speed is not known of these clips."
-        )
     if "recognition" in parts:
-        measured["recognition"] = found = recognition(clips, source.classes)
-        sections += [
-            f"## Recognition of true expressions\n\n{recognition_table(found)}",
-            f"## Which recogniser\n\n{choice_table(found, RESULTS / 'composite.json')}",
-        ]
+        measured["recognition"] = recognition(clips, source.classes)
     if "cost" in parts:
         measured["cost_ms"] = costs(max(clips, key=lambda clip: clip.fps))
-        cost_rows = [(name, number(ms, 3)) for name, ms in measured["cost_ms"].items()]
-        sections.append(f"## Cost\n\n{table(('a frame', 'ms of one core'), cost_rows)}")
-    report = "\n\n".join(sections)
+    now = datetime.now(timezone.utc).isoformat(timespec="minutes")
+    measured["measured"] = {**measured["measured"], **dict.fromkeys(parts, now)}
+    report = report_of(measured, source.splits["test"])
     print(report)
     figures = (measured[name] for name in ("spotting", "recognition", "cost_ms"))
     seen = "synthetic people" if clips[0].depth is None else "synthetic people with depth"
