@@ -88,6 +88,17 @@ def read_codes(tables: Sequence[Path], data: Composite3) -> FacsCodes:
     return FacsCodes(presence, known, left_open, contents.hexdigest())
 
 
+def judged_by(codes: FacsCodes, subjects: npt.NDArray[np.str_]) -> Measured:
+    """The known clips as `engines.training.action_units.figures` takes them."""
+    present = codes.presence[codes.known]
+    return Measured(
+        features=np.empty((len(present), 0)),
+        present=present,
+        displacement=np.full(present.shape, np.nan),
+        identities=subjects[codes.known],
+    )
+
+
 def unit_figures(
     codes: FacsCodes, probabilities: npt.NDArray[np.floating[Any]], subjects: npt.NDArray[np.str_]
 ) -> dict[str, Any]:
@@ -102,14 +113,8 @@ def unit_figures(
         `fixed`, with a unit there from `PRESENT_FROM` on, and `nested`, where each subject's limit
         was chosen on the others: each as `engines.training.action_units.figures` gives them.
     """
-    known = codes.known
-    found = np.asarray(probabilities[known], np.float64)
-    judged = Measured(
-        features=np.empty((len(found), 0)),
-        present=codes.presence[known],
-        displacement=np.full(found.shape, np.nan),
-        identities=subjects[known],
-    )
+    found = np.asarray(probabilities[codes.known], np.float64)
+    judged = judged_by(codes, subjects)
     limits = _nested_limits(judged, found)
     return {
         "left_open": codes.left_open,
@@ -123,7 +128,7 @@ def describe_people(report: Mapping[str, Any]) -> str:
     nested, fixed = report["nested"], report["fixed"]
     whole = (
         f"On {nested['expressions']} clips of {nested['identities']} people of CASME II and SAMM, "
-        f"by networks that did not see them ({report['left_open']} clips are left out because "
+        f"by what was trained without them ({report['left_open']} clips are left out because "
         f"their coders left something open): F1 over all units "
         f"{bounded(nested['f1'], nested['f1_interval'])} (precision {nested['precision']:.2f}, "
         f"recall {nested['recall']:.2f}), with the probability from which on a unit is given "
@@ -131,6 +136,11 @@ def describe_people(report: Mapping[str, Any]) -> str:
         f"{bounded(fixed['f1'], fixed['f1_interval'])} from {PRESENT_FROM} on. Area under the ROC "
         f"curve {nested['auc']:.2f}."
     )
+    return f"{fill(whole, 100)}\n\n{unit_table(nested)}"
+
+
+def unit_table(report: Mapping[str, Any]) -> str:
+    """Figures of single units, as `engines.training.action_units.figures` gives them."""
     rows = [
         [
             f"AU{row['unit']}",
@@ -139,10 +149,9 @@ def describe_people(report: Mapping[str, Any]) -> str:
             bounded(row["f1"], row["f1_interval"]),
             number(row["auc"]),
         ]
-        for row in nested["units"]
+        for row in report["units"]
     ]
-    header = ["unit", "present", "given", "F1 [95 %]", "AUC"]
-    return f"{fill(whole, 100)}\n\n{table(header, rows)}"
+    return table(["unit", "present", "given", "F1 [95 %]", "AUC"], rows)
 
 
 def _nested_limits(judged: Measured, found: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -52,6 +52,17 @@ def draw_pictures(count: int, seed: int, faces: int = FACES) -> npt.NDArray[np.f
     return np.stack([_expression(fields[i % faces], i, rng) for i in range(count)])
 
 
+def mean_landmarks(seed: int = 0, faces: int = FACES) -> npt.NDArray[np.float32]:
+    """(468, 3) canonical landmarks of an average face.
+
+    Args:
+        seed: Seed of the faces.
+        faces: How many are averaged.
+    """
+    every = [_face(seed, number).landmarks for number in range(faces)]
+    return np.asarray(np.mean(every, axis=0), np.float32)
+
+
 def _face(seed: int, number: int) -> Portrait:
     """The landmarks of a person who does not exist, in canonical coordinates; no picture."""
     setting = Setting.draw(seed + number)
@@ -61,7 +72,12 @@ def _face(seed: int, number: int) -> Portrait:
     turn = complex(*np.subtract(CANONICAL_LEFT, CANONICAL_RIGHT)) / across
     moved = (landmarks[:, 0] - right[0] + 1j * (landmarks[:, 1] - right[1])) * turn
     canonical = np.stack(
-        [moved.real + CANONICAL_RIGHT[0], moved.imag + CANONICAL_RIGHT[1], landmarks[:, 2]], axis=1
+        [
+            moved.real + CANONICAL_RIGHT[0],
+            moved.imag + CANONICAL_RIGHT[1],
+            landmarks[:, 2] * abs(turn),
+        ],
+        axis=1,
     )
     return Portrait(np.zeros((1, 1, 3), np.uint8), canonical)
 

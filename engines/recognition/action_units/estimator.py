@@ -71,6 +71,10 @@ class ActionUnitEstimator:
     Args:
         path: The manifest.
 
+    Attributes:
+        units: Numbers of the K units.
+        share: A unit that moved less than this share of the strongest one is left out.
+
     Raises:
         EngineError: It is missing or corrupt, or made for other features.
     """
@@ -90,7 +94,7 @@ class ActionUnitEstimator:
             )
         self.version = manifest.version
         self.units = manifest.units
-        self._share = manifest.share
+        self.share = manifest.share
         self._floor = np.array(manifest.floor)
         self._fit = PatternFit(np.array(manifest.patterns), np.array(manifest.whitening))
 
@@ -106,13 +110,17 @@ class ActionUnitEstimator:
         displacements = self.displacements(clip)
         if displacements is None:
             return None
-        shown = evident(displacements, self._share, self._floor)
+        shown = evident(displacements, self.share, self._floor)
         return named_units(self.units, np.where(shown, displacements, 0.0))
 
     def displacements(self, clip: EventClip) -> npt.NDArray[np.float64] | None:
         """(K,) displacement of every unit in inter-ocular distances; None without landmarks."""
         features = event_features(clip)
-        return None if features is None else self._fit(features)
+        return None if features is None else self.explained(features)
+
+    def explained(self, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(K,) displacements that explain (F,) features, in what these are measured in."""
+        return self._fit(features)
 
 
 class PatternFit:
