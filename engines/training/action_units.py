@@ -410,9 +410,9 @@ scripted, however little it moved.
 
 {figures}
 ## Limits
-- No coded recording of faces was at hand. Through flow pictures of people, of which the scale is not
-  known, F1 is 0.37 [0.30, 0.43] (`docs/recognition.md`, action units on people). On aligned data that
-  have codes, `{program} measure` judges it as it is used.
+- No coded recording of faces was at hand. Through flow pictures of people, whose scale is unknown,
+  F1 is 0.37 [0.30, 0.43] (`docs/recognition.md`, action units on people). On aligned data that have
+  codes, `{program} measure` judges it as it is used.
 - Units whose skin moves alike are told apart badly, on faces worse than here.
 - One-sided units are given as if they were two-sided.
 - An observed movement is not a felt emotion. Not to be used to judge truthfulness, suitability,
