@@ -10,8 +10,6 @@ from __future__ import annotations
 import copy
 import csv
 import math
-import os
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,12 +20,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engines.errors import UserError
+from engines.training import checkpoints
 from engines.training.networks.base import SpotAndRecognise
 from engines.training.recipes import Recipe, Stage
 from engines.training.samples import NOT_LEARNED, FrameSamples
 
-CHECKPOINT_FILE = "checkpoint.pt"
 LOG_FILE = "log.csv"
 
 
@@ -186,7 +183,7 @@ def fit_stages(
     torch.manual_seed(seed)
     network = build()
     folder.mkdir(parents=True, exist_ok=True)
-    state = _load(folder, network)
+    state = checkpoints.load(folder, network, _State)
     for remembered in state.log:
         on_epoch(EpochLog(**remembered))
     for number in range(state.stage, len(stages)):
@@ -351,25 +348,9 @@ def _epoch_seed(seed: int, stage: int, epoch: int) -> int:
     return (seed * 100 + stage) * 10_000 + epoch
 
 
-def _load(folder: Path, network: nn.Module) -> _State:
-    path = folder / CHECKPOINT_FILE
-    if not path.exists():
-        return _State(network.state_dict())
-    try:
-        state = _State(**torch.load(path, weights_only=True))
-        network.load_state_dict(state.network)
-    except (OSError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"{path} is no checkpoint of this network: delete it to train anew."
-        ) from error
-    return state
-
-
 def _save(folder: Path, state: _State) -> None:
-    """Write checkpoint and log; whoever is killed here leaves the ones before."""
-    part = folder / f"{CHECKPOINT_FILE}.part"
-    torch.save({name: getattr(state, name) for name in _State.__slots__}, part)
-    os.replace(part, folder / CHECKPOINT_FILE)
+    """Write checkpoint and log."""
+    checkpoints.save(folder, state)
     with (folder / LOG_FILE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, EpochLog.__slots__)
         writer.writeheader()

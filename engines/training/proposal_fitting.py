@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from engines.errors import UserError
+from engines.training import checkpoints
 from engines.training.clip_features import FeatureClip
 from engines.training.networks.proposals import ProposalNetwork
-from engines.training.optimisation import CHECKPOINT_FILE, EpochLog
+from engines.training.optimisation import EpochLog
 from engines.training.proposal_losses import proposal_loss
 from engines.training.proposal_recipes import ProposalRecipe
 from engines.training.proposal_windows import Batch, Windows
@@ -85,7 +83,7 @@ def fit_proposals(
     validation = Windows(judged, 1.0).draw(np.random.default_rng(seed), 128, mirror=False)
     network = recipe.build(learned[0].values.shape[1])
     network.trunk.standardise(torch.from_numpy(windows.all_values()))
-    state = _load(folder, network)
+    state = checkpoints.load(folder, network, _State)
     for remembered in state.log:
         on_epoch(EpochLog(**remembered))
     optimiser = torch.optim.AdamW(
@@ -108,7 +106,7 @@ def fit_proposals(
         seconds = time.perf_counter() - started
         line = EpochLog("spotting", state.epoch, training_loss, validation_loss, seconds)
         state.log.append(asdict(line))
-        _save(folder, state)
+        checkpoints.save(folder, state)
         on_epoch(line)
     assert state.best is not None
     network.load_state_dict(state.best)
@@ -146,25 +144,3 @@ def _judge(network: ProposalNetwork, recipe: ProposalRecipe, batches: Sequence[B
     with torch.no_grad():
         losses = [float(proposal_loss(network, batch, recipe.micro_weight)) for batch in batches]
     return sum(losses) / len(losses)
-
-
-def _load(folder: Path, network: ProposalNetwork) -> _State:
-    path = folder / CHECKPOINT_FILE
-    if not path.exists():
-        return _State(network.state_dict())
-    try:
-        state = _State(**torch.load(path, weights_only=True))
-        network.load_state_dict(state.network)
-    except (OSError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"{path} is no checkpoint of this network: delete it to train anew."
-        ) from error
-    return state
-
-
-def _save(folder: Path, state: _State) -> None:
-    """Write the checkpoint; whoever is killed here leaves the one before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{CHECKPOINT_FILE}.part"
-    torch.save({name: getattr(state, name) for name in _State.__slots__}, part)
-    os.replace(part, folder / CHECKPOINT_FILE)

@@ -18,6 +18,7 @@ from engines.runtime import open_graph
 from engines.spotting.proposal_spotter import STEPS
 from engines.spotting.proposals import MergeConfig
 from engines.spotting.proposals import Proposals as Found
+from engines.training.checkpoints import CHECKPOINT_FILE
 from engines.training.clip_features import FeatureClip
 from engines.training.clips import ClipEvent, FaceClip
 from engines.training.networks.attention import Attention, band
@@ -31,7 +32,7 @@ from engines.training.networks.lgsnet import (
 from engines.training.networks.lssnet import SUPPRESSED_BELOW, LocationSuppression, LssNet
 from engines.training.networks.proposals import CHANNELS, POSITIONS, Proposals, anchors, centres
 from engines.training.onnx_export import write_graph
-from engines.training.optimisation import CHECKPOINT_FILE, EpochLog
+from engines.training.optimisation import EpochLog
 from engines.training.proposal_decisions import (
     choose,
     decide_live,

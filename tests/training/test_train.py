@@ -22,8 +22,9 @@ from engines.recognition.network_recognizer import DepthRecognizer, NetworkRecog
 from engines.recognition.sequence_recognizer import SequenceRecognizer
 from engines.spotting.network_spotter import DepthSpotter, NetworkSpotter
 from engines.training import folded, train
+from engines.training.checkpoints import CHECKPOINT_FILE
 from engines.training.folds import holdout, leave_one_subject_out
-from engines.training.optimisation import CHECKPOINT_FILE, LOG_FILE, EpochLog, fit
+from engines.training.optimisation import LOG_FILE, EpochLog, fit
 from engines.training.recipes import recipe_of
 from engines.training.samples import FrameSamples
 from engines.training.streaming import event_clip, measure
