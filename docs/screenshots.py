@@ -45,7 +45,7 @@ _LIVE = (
     ("live-dark-phone", "dark", 420, 1900),
     ("live-light-phone", "light", 420, 1900),
 )
-_DEMO = ("--source", "demo", "--seed", 1, "--fps", 60)
+_DEMO = ("--source", "demo", "--seed", 1, "--fps", 30)
 _PICTURE_THERE = "document.querySelector('#glint-picture img').naturalWidth > 1"
 _CAUTION_READ = "localStorage.setItem('glint-caution-1', 'read')"
 
@@ -97,35 +97,42 @@ def keep(page: Page, name: str, out: Path) -> Path:
         photo[top : round(box["y"] + box["height"]), left : round(box["x"] + box["width"])] = True
     path = out / f"{name}.png"
     for colours in (128, 64, 32, 16):
-        page_colours, photo_colours = (
-            _few(pixels[where], number)
-            for where, number in ((~photo, 256 - colours), (photo, colours))
-        )
+        flat, page_palette = _few(pixels[~photo], _page_palette(pixels[~photo], 256 - colours))
+        shaded, photo_palette = _few(pixels[photo], _photo_palette(pixels[photo], colours))
         few = np.zeros(photo.shape, np.uint8)
-        few[~photo], few[photo] = page_colours[0], photo_colours[0] + (256 - colours)
+        few[~photo], few[photo] = flat, shaded + (256 - colours)
         small = PIL.Image.fromarray(few, "P")
-        small.putpalette(np.concatenate([page_colours[1], photo_colours[1]]).tobytes())
+        small.putpalette(np.concatenate([page_palette, photo_palette]).tobytes())
         small.save(path, optimize=True)
         if path.stat().st_size <= MAX_BYTES:
             break
     return path
 
 
-def _few(pixels: Pixels, colours: int) -> tuple[Pixels, Pixels]:
-    """Return (N,) numbers of colours for (N, 3) pixels, and the (colours, 3) colours.
-
-    Half of them are the most frequent ones, exactly; the others cover what is left.
-    """
-    if not len(pixels):
-        return np.zeros(0, np.uint8), np.zeros((colours, 3), np.uint8)
+def _page_palette(pixels: Pixels, colours: int) -> Pixels:
+    """Return (colours, 3) colours: the most frequent ones exactly, and some that cover the rest."""
     exact, counts = np.unique(pixels, axis=0, return_counts=True)
     exact = exact[np.argsort(-counts)][: colours // 2]
     strip = PIL.Image.fromarray(pixels[np.newaxis])
-    covering = strip.quantize(colours - colours // 2, PIL.Image.Quantize.MAXCOVERAGE)
-    others = np.array(covering.getpalette(), np.uint8).reshape(-1, 3)
-    palette = np.resize(np.concatenate([exact, others]), (colours, 3))
+    others = strip.quantize(colours - colours // 2, PIL.Image.Quantize.MAXCOVERAGE).getpalette()
+    return np.resize(np.concatenate([exact.ravel(), others]).astype(np.uint8), (colours, 3))
+
+
+def _photo_palette(pixels: Pixels, colours: int) -> Pixels:
+    """Return (colours, 3) colours, most of them where most pixels are."""
+    if not len(pixels):
+        return np.zeros((colours, 3), np.uint8)
+    found = PIL.Image.fromarray(pixels[np.newaxis]).quantize(colours).getpalette()
+    return np.resize(np.array(found, np.uint8), (colours, 3))
+
+
+def _few(pixels: Pixels, palette: Pixels) -> tuple[Pixels, Pixels]:
+    """Return the (N,) numbers of the nearest colours for (N, 3) pixels, and the palette."""
+    if not len(pixels):
+        return np.zeros(0, np.uint8), palette
     known = PIL.Image.new("P", (1, 1))
     known.putpalette(palette.tobytes())
+    strip = PIL.Image.fromarray(pixels[np.newaxis])
     return np.asarray(strip.quantize(palette=known, dither=PIL.Image.Dither.NONE))[0], palette
 
 

@@ -62,17 +62,17 @@ def build_page(
                         factor, moved = _factor(control)
                         if desk is None:
                             shown = _factor_only(control, factor)
-                            begins = [start.click(_starter(control), None, message, **_QUIET)]
+                            shown(page.load)
+                            moments = [start.click(_starter(control), None, message, **_QUIET)]
                         else:
                             shown = _budget(control, desk, factor, moved, message)
-                            begins = _setup(page, control, desk, start, demo, message)
+                            moments = _setup(page, control, desk, start, demo, message)
                 _filled("engines")
         _filled("timeline")
         _filled("detections")
         stop.click(control.stop, None, None, **_QUIET)
-        shown(page.load)
-        for begun in begins:
-            shown(begun.then)
+        for moment in moments:
+            shown(moment.then)
     # Nothing here waits in Gradio's queue, which asks a thousand times a second whether something
     # does; each time the threads of the pipeline wait for the interpreter.
     queue = page._queue
@@ -189,7 +189,7 @@ def _setup(
     demo: gr.Button,
     message: gr.HTML,
 ) -> list[Any]:
-    """The choices for the next session; returns what happens when one begins."""
+    """The choices for the next session; returns when they are shown and when one begins."""
     with gr.Row(elem_id="glint-source-row"):
         source = gr.Dropdown(
             _sources(desk), value=desk.config.source.spec, label="Source", elem_id="glint-source"
@@ -267,7 +267,7 @@ def _setup(
         return gr.Dropdown(choices=_sources(desk)), _sentence(" ".join(desk.notes))
 
     asked = [source, spotter, recognizer, subject, store, record, consented, confirmed_by]
-    page.load(known, None, [*asked, consenting], **_QUIET)
+    loaded = page.load(known, None, [*asked, consenting], **_QUIET)
     begins = [
         start.click(begin, [*asked, consenting], message, **_QUIET),
         store_now.click(keep, [*asked, consenting], message, **_QUIET),
@@ -280,7 +280,7 @@ def _setup(
     # Another subject has not consented yet.
     subject.input(lambda: False, None, consented, **_QUIET)
     consented.input(lambda code: code, subject, consenting, **_QUIET)
-    return begins
+    return [loaded, *begins]
 
 
 def _consent(

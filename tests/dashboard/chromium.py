@@ -20,7 +20,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
 )
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 """Engines need seconds to warm up; a loaded machine needs more."""
 
 
