@@ -5,6 +5,8 @@ python -m engines.training.au_landmark export --data ../shared/data/composite3 -
 
 The composite set tells emotions and no action units. These are learned, at the same time and by the
 same network, from synthetic flow pictures of animated expressions, whose emotions teach nothing.
+With `--codes`, the coding tables of CASME II and SAMM, units are also measured on people that a
+network did not see, and with `--learn-codes` learned from the others.
 """
 
 from __future__ import annotations
