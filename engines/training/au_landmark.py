@@ -432,7 +432,7 @@ def _add_options(loso: argparse.ArgumentParser, ship: argparse.ArgumentParser) -
             type=Path,
             nargs="+",
             metavar="TABLE",
-            help="coding tables of CASME II and SAMM: their action units are measured against",
+            help="coding tables of CASME II and SAMM, to measure action units against",
         )
     loso.add_argument(
         "--learn-codes",
