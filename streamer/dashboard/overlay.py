@@ -131,7 +131,8 @@ def draw(
             _lines(canvas, np.stack([points, points], axis=1), _FACE)  # dots
         if record.success and layers.motion == "arrows":
             _arrows(canvas, points, record.motion, region_names)
-    label = event_label(events, record.time_s)
+    state = "" if record.success else f"{record.state}  no face is measured"
+    label = event_label(events, record.time_s) or state
     if label:
         _plate(canvas, label, bottom=False)
     _plate(canvas, f"{record.time_s:.2f} s   frame {record.index}", bottom=True)

@@ -98,6 +98,7 @@ def test_every_frame_and_event_from_the_order_on_is_in_the_folder(
     assert figures["analysed"] == len(frames)
     assert figures["captured"] == pytest.approx(len(frames), abs=2)
     stored = read_session(tmp_path / "s")
+    assert stored.begin_s == begin.time_s
     assert stored.events
     assert all(event.onset_s >= begin.time_s for event in stored.events)
     assert {event.id for event in stored.events} == {

@@ -47,6 +47,13 @@ def test_the_box_is_drawn_where_it_is() -> None:
     assert np.abs(marks.max(axis=0) - (300, 270)).max() <= 3
 
 
+def test_a_face_that_is_not_measured_is_told_of() -> None:
+    image = blank()
+    marks = changed(plain(image), plain(image, success=False, state="searching"))
+    assert len(marks) > 100
+    assert marks.max(axis=0)[1] < 60  # the line on top
+
+
 def test_large_pictures_are_scaled_with_their_marks() -> None:
     image = blank(1200, 1600)
     drawn = plain(image, box=(400.0, 400.0, 400.0, 400.0))
