@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.events import Event
 from engines.features.clip_features import LIGHT, ChunkEncoder, ClipFeatures, FeatureWindow
 from engines.features.grid import CHUNK_S, MAX_GAP_S, STEP_S, TICK_S
 from engines.motion.planes import SPAN_S
 from engines.network_files import open_network
-from engines.spotting.base import MotionSample, SpotterOutput
-from engines.spotting.network_spotter import ScoreJudge, SpottingManifest
+from engines.spotting.base import MotionSample
+from engines.spotting.network_spotter import ScoreJudge, ScoringSpotter, SpottingManifest
 
 NAME = "mc-wes"
 
@@ -44,7 +43,7 @@ def preprocessing_of(encoder: ChunkEncoder) -> dict[str, object]:
     return {"backbone": encoder.name, "backbone_sha256": encoder.sha256, "steps": CONTEXT_STEPS}
 
 
-class McWesSpotter:
+class McWesSpotter(ScoringSpotter):
     """Spots micro-expressions, learned without the time of a single one.
 
     Args:
@@ -57,49 +56,28 @@ class McWesSpotter:
     """
 
     name = NAME
-    reads_delta_flow = True
 
     def __init__(self, fps: float, backend: str = "auto", folder: Path = FOLDER) -> None:
         self._encoder = ChunkEncoder(LIGHT, backend)
-        manifest, self._graph = open_network(
+        manifest, graph = open_network(
             folder, NAME, SpottingManifest, preprocessing_of(self._encoder), backend
         )
-        self.version = manifest.version
-        self.model_sha256 = manifest.sha256
-        self.backend = self._graph.backend
-        self.fallback = self._graph.fallback or self._encoder.fallback
+        judge = ScoreJudge(
+            manifest.decision,
+            manifest.gates,
+            fps,
+            f"{NAME} {manifest.version}",
+            lag_s=LAG_S,
+            bounded=True,
+        )
+        super().__init__(manifest, graph, judge)
+        self.fallback = graph.fallback or self._encoder.fallback
         self._features = ClipFeatures(self._encoder)
         self._window = FeatureWindow(CONTEXT_STEPS, self._encoder.size)
         self._score = math.nan
         self._last_s = -math.inf
-        self._judge = ScoreJudge(
-            manifest.decision,
-            manifest.gates,
-            fps,
-            f"{self.name} {self.version}",
-            lag_s=LAG_S,
-            bounded=True,
-        )
         self._encoder.warm_up()
-        self._graph.warm_up()
-
-    @property
-    def look_ahead_s(self) -> float:
-        """Seconds after an apex that pass before it is confirmed, all delays included."""
-        return self._judge.decision.look_ahead_s
-
-    @property
-    def threshold_factor(self) -> float:
-        """Factor of the running threshold; larger spots less."""
-        return self._judge.decision.threshold_factor
-
-    @threshold_factor.setter
-    def threshold_factor(self, factor: float) -> None:
-        self._judge.decision.threshold_factor = factor
-
-    def push(self, sample: MotionSample) -> SpotterOutput:
-        """Take the next frame; see `Spotter.push`."""
-        return self.judge(sample, self.score(sample))
+        graph.warm_up()
 
     def score(self, sample: MotionSample) -> float:
         """The score that stands at the next frame; NaN where there is none."""
@@ -114,23 +92,15 @@ class McWesSpotter:
             self._score = math.nan
         return self._score
 
-    def judge(self, sample: MotionSample, score: float) -> SpotterOutput:
-        """Take the next frame, whose score is known already."""
-        return self._judge.push(sample, score)
-
-    def finish(self) -> tuple[Event, ...]:
-        """End of stream: close or withdraw the open event."""
-        return self._judge.finish()
-
     def reset(self) -> None:
         """Forget everything, as if newly built."""
         self._features.reset()
         self._window.reset()
         self._score = math.nan
         self._last_s = -math.inf
-        self._judge.reset()
+        super().reset()
 
     def close(self) -> None:
         """Close network and backbone."""
-        self._graph.close()
+        super().close()
         self._encoder.close()

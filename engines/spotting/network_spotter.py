@@ -10,6 +10,7 @@ report: an event that lasts longer is withdrawn.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +27,7 @@ from engines.motion.planes import (
     scene_planes,
 )
 from engines.network_files import INPUT_NAME, NetworkManifest, open_network
+from engines.runtime import GraphRunner
 from engines.spotting.base import MotionSample, SpotterOutput
 from engines.spotting.decision import CausalDecision, DecisionConfig
 from engines.spotting.gating import EventGate, GateConfig, withdrawn
@@ -120,35 +122,29 @@ class ScoreJudge:
         return withdrawn(event, objection)
 
 
-class NetworkSpotter:
-    """A spotting network with its causal decision.
+class ScoringSpotter(ABC):
+    """A spotter of which a network scores frames, and a causal decision judges the scores.
 
     Args:
-        folder: Where the engine's files lie; its name is the engine's.
-        fps: Highest frame rate to expect; only sizes histories.
-        backend: What runs the network, one of `engines.runtime.BACKENDS`.
-
-    Raises:
-        EngineError: A file is missing or corrupt, or made for another flow representation.
+        manifest: What the network was shipped with.
+        graph: The network, warm.
+        judge: From its scores to events.
     """
 
+    name: str
     reads_delta_flow = True
-    depth: ClassVar[bool] = False
 
-    def __init__(self, folder: Path, fps: float, backend: str = "auto") -> None:
-        self.name = folder.name
-        manifest, self._graph = open_network(
-            folder, self.name, SpottingManifest, preprocessing_of(self.depth), backend
-        )
+    def __init__(self, manifest: SpottingManifest, graph: GraphRunner, judge: ScoreJudge) -> None:
         self.version = manifest.version
         self.model_sha256 = manifest.sha256
-        self.backend = self._graph.backend
-        self.fallback = self._graph.fallback
-        self._judge = ScoreJudge(
-            manifest.decision, manifest.gates, fps, f"{self.name} {self.version}"
-        )
-        self._planes = np.empty((1, 3, PLANES_SIZE, PLANES_SIZE), np.float32)
-        self._graph.warm_up()
+        self.backend = graph.backend
+        self.fallback = graph.fallback
+        self._graph = graph
+        self._judge = judge
+
+    @abstractmethod
+    def score(self, sample: MotionSample) -> float:
+        """The score that stands at the next frame; NaN where there is none."""
 
     @property
     def look_ahead_s(self) -> float:
@@ -163,12 +159,6 @@ class NetworkSpotter:
     @threshold_factor.setter
     def threshold_factor(self, factor: float) -> None:
         self._judge.decision.threshold_factor = factor
-
-    def score(self, sample: MotionSample) -> float:
-        """The network's score of one frame; NaN without a flow over the last 0.1 s."""
-        if not draw_planes(sample, self._planes[0], depth=self.depth):
-            return math.nan
-        return float(self._graph.run({INPUT_NAME: self._planes})[OUTPUT_NAME][0])
 
     def push(self, sample: MotionSample) -> SpotterOutput:
         """Take the next frame; see `Spotter.push`."""
@@ -189,6 +179,38 @@ class NetworkSpotter:
     def close(self) -> None:
         """Close the network."""
         self._graph.close()
+
+
+class NetworkSpotter(ScoringSpotter):
+    """A spotting network with its causal decision.
+
+    Args:
+        folder: Where the engine's files lie; its name is the engine's.
+        fps: Highest frame rate to expect; only sizes histories.
+        backend: What runs the network, one of `engines.runtime.BACKENDS`.
+
+    Raises:
+        EngineError: A file is missing or corrupt, or made for another flow representation.
+    """
+
+    depth: ClassVar[bool] = False
+
+    def __init__(self, folder: Path, fps: float, backend: str = "auto") -> None:
+        self.name = folder.name
+        manifest, graph = open_network(
+            folder, self.name, SpottingManifest, preprocessing_of(self.depth), backend
+        )
+        spotter = f"{self.name} {manifest.version}"
+        judge = ScoreJudge(manifest.decision, manifest.gates, fps, spotter)
+        super().__init__(manifest, graph, judge)
+        self._planes = np.empty((1, 3, PLANES_SIZE, PLANES_SIZE), np.float32)
+        graph.warm_up()
+
+    def score(self, sample: MotionSample) -> float:
+        """The network's score of one frame; NaN without a flow over the last 0.1 s."""
+        if not draw_planes(sample, self._planes[0], depth=self.depth):
+            return math.nan
+        return float(self._graph.run({INPUT_NAME: self._planes})[OUTPUT_NAME][0])
 
 
 class DepthSpotter(NetworkSpotter):
