@@ -127,9 +127,9 @@ class LaterStorage:
         """
         order = self._order
         if order is not None and record.host_s >= order.since_s:
-            self._order = None
             if order.done.set_running_or_notify_cancel():
                 self._open_folder(order, record)
+            self._order = None  # not before: another order must find this one, or the folder
         if self._folder is not None:
             self._folder.on_frame(record)
             self._rows += 1
