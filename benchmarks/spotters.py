@@ -702,7 +702,7 @@ def results(
             **{k: v for k, v in row.items() if k not in ("videos", "spotter")},
             "engine": row["spotter"],
             "task": "spotting",
-            "data": f"synthetic people, {row['clips']}",
+            "data": f"synthetic people, {row['videos']}",
             "protocol": "identities that no constant was chosen on",
             "kind": "micro",
             "look_ahead_s": cost[row["spotter"]]["look_ahead_s"],
