@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from engines.motion.planes import PREPROCESSING, PairPlanes
 from engines.network_files import RecognitionManifest
 from engines.recognition.base import EventClip
 from engines.recognition.network_recognizer import NetworkRecognizer, event_planes
+from engines.recognition.registry import create_recognizer
 
 CLASSES = ("left", "right")
 
@@ -126,3 +128,22 @@ def test_a_spoiled_file_is_refused(tmp_path: Path) -> None:
     (folder / "sample.json").write_text("{}", "utf-8")
     with pytest.raises(EngineError, match="corrupt"):
         NetworkRecognizer(folder)
+
+
+def test_with_depth_the_third_plane_is_depth_and_the_answer_needs_it() -> None:
+    clip = event(sliding(30.0, 0.4, 2.0), 30.0, apex=9)
+    columns, rows = np.meshgrid(*[np.arange(64, dtype=np.float32)] * 2)
+    cheek = np.exp(-((columns - 23) ** 2 + (rows - 46) ** 2) / 32)
+    nearer_mm = np.linspace(0, 4, len(clip.faces), dtype=np.float32)
+    seen = replace(clip, depths=500 - nearer_mm[:, None, None] * cheek)
+    flat, deep = event_planes(clip), event_planes(seen, depth=True)
+    np.testing.assert_array_equal(deep[:, :2], flat[:, :2])
+    assert (deep[:, 2, 27, 12] > 1).all()  # the cheek, 46 - 40 + 21 and 23 - 11
+    assert np.abs(deep[:, 2, :15]).max() < 0.2
+    engine = create_recognizer("sfamnet-depth")
+    answer = engine.recognize(seen)
+    assert engine.recognize(seen) == answer
+    assert engine.explain(seen, answer).regions
+    with pytest.raises(EngineError, match="no depth pictures"):
+        engine.recognize(clip)
+    engine.close()

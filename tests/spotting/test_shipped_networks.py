@@ -20,7 +20,7 @@ from engines.spotting.config import FlowSpotterConfig
 from engines.spotting.registry import create_spotter
 from tests.recognition.test_recognizers import moved, textured_face
 
-ENGINES = ("mean", "sfamnet")
+ENGINES = ("mean", "sfamnet", "sfamnet-depth")
 FOLDERS = [
     Path(package.__file__).parent / name
     for package in (engines.spotting, engines.recognition)
@@ -50,21 +50,31 @@ def test_the_shipped_files_agree_with_each_other(folder: Path) -> None:
 
 
 def measured(seconds: float, lost: tuple[float, float] = (3.0, 3.2)) -> list[MotionSample]:
-    """A face whose mouth corner twitches now and then, as live analysis measures it."""
+    """A face whose mouth corner twitches and comes out now and then, as it is measured live."""
     rng = np.random.default_rng(0)
     face = textured_face(1)
     mesh = rng.uniform(20, 108, (468, 3)).astype(np.float32)
     meter = MotionMeter(MotionConfig(), FPS, delta_flow=True)
     kept = []
+    columns, rows = np.meshgrid(*[np.arange(64)] * 2)
+    corner = np.exp(-((columns - 23) ** 2 + (rows - 47) ** 2) / 60)
     for index in range(round(seconds * FPS)):
         time_s = index / FPS
         phase = (time_s % 2.5 - 1.0) / 0.35
         shift = 2.5 * (0.5 - 0.5 * np.cos(2 * np.pi * phase)) if 0 < phase < 1 else 0.0
         noisy = moved(face, 46, 94, 0, -shift) + rng.normal(0, 1, face.shape)
         seen = np.clip(noisy, 0, 255).astype(np.uint8)
+        depth = np.float32(550 - 0.4 * shift * corner + rng.normal(0, 0.3, corner.shape))
         valid = not lost[0] <= time_s < lost[1]
         sample = meter.measure(
-            index, time_s, 0, seen if valid else None, epoch=0, mesh=mesh, head_speed=0.0
+            index,
+            time_s,
+            0,
+            seen if valid else None,
+            epoch=0,
+            mesh=mesh,
+            head_speed=0.0,
+            depth=depth,
         )
         kept.append(_copy(sample))
     return kept
