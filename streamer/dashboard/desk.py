@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from engines.recognition.registry import RECOGNIZERS
-from engines.spotting.registry import SPOTTERS
+from engines.recognition.registry import DEPTH_RECOGNIZERS, RECOGNIZERS
+from engines.spotting.registry import DEPTH_SPOTTERS, SPOTTERS
 from streamer.calibrated import use_calibration
 from streamer.config import GlintConfig
 from streamer.consent import Consent
@@ -244,8 +244,12 @@ class SessionDesk(Generic[PipelineT]):
     def _check_offered(self, choices: Choices) -> None:
         offered: tuple[tuple[str, str, Sequence[str]], ...] = (
             ("source", choices.source, [each.spec for each in self.sources]),
-            ("spotter", choices.spotter, SPOTTERS),
-            ("recogniser", choices.recognizer, (*RECOGNIZERS, NO_RECOGNIZER)),
+            ("spotter", choices.spotter, (*SPOTTERS, *DEPTH_SPOTTERS)),
+            (
+                "recogniser",
+                choices.recognizer,
+                (*RECOGNIZERS, *DEPTH_RECOGNIZERS, NO_RECOGNIZER),
+            ),
         )
         for what, chosen, known in offered:
             if chosen not in known:

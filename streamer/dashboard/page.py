@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from engines.recognition.registry import RECOGNIZERS
-from engines.spotting.registry import SPOTTERS
+from engines.recognition.registry import DEPTH_RECOGNIZERS, RECOGNIZERS
+from engines.spotting.registry import DEPTH_SPOTTERS, SPOTTERS
 from streamer.consent import VERSION, consent_text
 from streamer.dashboard.control import SessionControl
 from streamer.dashboard.desk import NO_RECOGNIZER, Choices, SessionDesk
@@ -196,8 +196,10 @@ def _setup(
         )
         look = gr.Button("Look for cameras", elem_id="glint-look", size="sm", min_width=90)
     with gr.Row():
-        spotter = gr.Dropdown(list(SPOTTERS), label="Spotting", min_width=120)
-        recognizer = gr.Dropdown([*RECOGNIZERS, NO_RECOGNIZER], label="Recognition", min_width=120)
+        spotter = gr.Dropdown([*SPOTTERS, *DEPTH_SPOTTERS], label="Spotting", min_width=120)
+        recognizer = gr.Dropdown(
+            [*RECOGNIZERS, *DEPTH_RECOGNIZERS, NO_RECOGNIZER], label="Recognition", min_width=120
+        )
     store, record, subject, consented, confirmed_by, store_now = _consent(desk)
     gr.HTML(
         "<p>The neutral face is learned all the time, from the last second and while nothing "
