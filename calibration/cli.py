@@ -75,10 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     take = parser.add_argument_group("takes")
     take.add_argument(
         "--still-seconds",
-        type=_at_least(5.0),
+        type=_at_least(6.0),
         default=10.0,
         metavar="S",
-        help="length of the still take, at least 5 (default: 10)",
+        help="length of the still take, at least 6 (default: 10)",
     )
     take.add_argument(
         "--neutral-seconds",

@@ -185,7 +185,7 @@ def test_a_clip_that_is_too_short_is_told_so(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["--source", "/nowhere.mp4"], "does not exist"),
-        (["--still-seconds", "1"], "5 or more"),
+        (["--still-seconds", "1"], "6 or more"),
         (["--colour"], "--help"),
         (["lens"], "--source"),
         (["--source", "demo", "--config", "/nowhere.toml"], "cannot be read"),
