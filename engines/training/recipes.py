@@ -38,9 +38,9 @@ The weights of MOL's loss are the published ones: cross-entropy, 10 times the fl
 0.1 times the landmarks' distance in inter-ocular distances.
 
 Nothing here was chosen by a test identity. MOL's further input and the longer training of MOL and
-AU-GACN came after a first version had been tested, and were kept because the validation loss fell to
-a twentieth and to 0.56 of what it was; that of MER-GCN did not (0.122 after 32 epochs, 0.117 after
-16), so its first version ships.
+AU-GACN came after a first version had been tested, and were kept because the validation loss fell
+to a twentieth and to 0.56 of what it was; that of MER-GCN did not (0.122 after 32 epochs, 0.117
+after 16), so its first version ships.
 """
 
 from __future__ import annotations
