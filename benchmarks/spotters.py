@@ -30,7 +30,6 @@ from typing import Any, Protocol, cast, runtime_checkable
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
@@ -509,6 +508,7 @@ def size_of(name: str) -> dict[str, float]:
 def _network_size(path: Path) -> dict[str, float]:
     """Weights of a network, and multiplications of its convolutions and matrix products."""
     import onnx  # noqa: PLC0415 - an optional dependency
+    import onnxruntime  # noqa: PLC0415 - only after it was told to report nothing
 
     model = onnx.load(path)
     graph = model.graph

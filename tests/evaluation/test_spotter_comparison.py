@@ -67,7 +67,8 @@ def test_what_is_judged_chooses_nothing():
         found(who, {"flow": thresholds((1, 2), (3, 0)), "mean": thresholds((2, 1), (3, 0))})
         for who in ("b", "c")
     ]
-    rows = equal_false_positives(deciding, judging, ["flow", "mean"])
+    rows = equal_false_positives(deciding, {"fresh": judging}, ["flow", "mean"])
+    assert {row["videos"] for row in rows} == {"fresh"}
     row = next(r for r in rows if r["spotter"] == "mean" and r["budget"] == 1.0)
     # The threshold of the validation identity, although another would be perfect here.
     assert row["found"] == 4
@@ -101,7 +102,9 @@ def test_every_spotter_can_be_set_to_find_less(name):
 
 @pytest.mark.parametrize("name", SPOTTERS)
 def test_learned_spotters_say_how_much_they_have_learned(name):
-    assert (spotters.parameters(name) > 0) == (name != "flow")
+    size = spotters.size_of(name)
+    assert (size["parameters"] > 0) == (name != "flow")
+    assert (size["multiplications"] > 0) == (name != "flow")
 
 
 def test_the_same_people_are_not_fresh(tmp_path, monkeypatch, capsys):
@@ -120,11 +123,13 @@ def test_the_same_people_are_not_fresh(tmp_path, monkeypatch, capsys):
 def test_of_two_that_must_agree_only_what_both_find_counts():
     # Both find the first truth; each has a false one of its own, and one further truth.
     def pair(who: str) -> Found:
-        one = found(who, {"flow": [(2, 1)], "mean": [(1, 0)]})
-        return Found(one.clip, {**one.closed, ("mean", 0): [event(TRUE_S[0]), event(40.0)]})
+        one = found(who, {"flow": thresholds((2, 1))})
+        mean = [event(TRUE_S[0]), event(40.0)]
+        return Found(one.clip, {**one.closed, **{("mean", at): mean for at in range(len(FACTORS))}})
 
-    rows = spotters.ensembles([pair("a")], [pair("b"), pair("c")], ["flow", "mean"])
+    judging = {"fresh": [pair("b"), pair("c")]}
+    rows = spotters.ensembles([pair("a")], judging, ["flow", "mean"])
     first = next(row for row in rows if row["spotter"] == "flow+mean")
-    assert (first["found"], first["detections"]) == (2, 2)
+    assert (first["videos"], first["found"], first["detections"]) == ("fresh", 2, 2)
     assert first["alone"] == "flow"
     assert first["gain"] == pytest.approx(0.5 - 2 / 3)
