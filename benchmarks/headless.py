@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,12 +94,15 @@ class Ended:
         metrics: Figures at the end.
         wall_s: From the first thread's start to the last sink's end, models already loaded.
         cpu_s: Processor time of this process in that span.
+        stolen: Share of the processor that the host of a virtual machine gave to others in that
+            span, 0 to 1; NaN where the system does not tell.
     """
 
     session: SessionInfo
     metrics: SessionMetrics
     wall_s: float
     cpu_s: float
+    stolen: float
 
 
 def run_to_end(
@@ -123,15 +127,18 @@ def run_to_end(
     process = psutil.Process()
     try:
         session = pipeline.start()
-        started, cpu_before = time.perf_counter(), _cpu_s(process)
+        started, cpu_before, host_before = time.perf_counter(), _cpu_s(process), _host_times()
         pipeline.wait()
         wall_s, cpu_s = time.perf_counter() - started, _cpu_s(process) - cpu_before
+        stolen_s, all_s = (
+            after - before for after, before in zip(_host_times(), host_before, strict=True)
+        )
         metrics = pipeline.metrics()
     finally:
         pipeline.close()
     if pipeline.failure is not None:
         raise RuntimeError(f"the session failed: {pipeline.failure}") from pipeline.failure
-    return Ended(session, metrics, wall_s, cpu_s)
+    return Ended(session, metrics, wall_s, cpu_s, stolen_s / max(all_s, 1e-9))
 
 
 def run_headless(config: GlintConfig, source: FrameSource | None = None) -> Run:
@@ -157,3 +164,9 @@ def curves(records: Sequence[FrameRecord]) -> FrameCurves:
 def _cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def _host_times() -> tuple[float, float]:
+    """Seconds of all processors: given to other machines (Linux tells), and in all."""
+    times = psutil.cpu_times()
+    return getattr(times, "steal", math.nan), sum(times)

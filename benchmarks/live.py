@@ -251,6 +251,7 @@ def _figures(ended: Ended) -> dict[str, Any]:
         "latency_ms": {stage: dict(values) for stage, values in metrics.latency_ms.items()},
         "cores": ended.cpu_s / ended.wall_s,
         "wall_s": ended.wall_s,
+        "stolen": ended.stolen,
         "notes": list(metrics.notes),
     }
 
@@ -367,7 +368,10 @@ def report(measured: Mapping[str, Any], size: tuple[int, int]) -> str:
         parts += [
             "## Rates held live",
             table(
-                ["source", "fps", "lost", "p50 ms", "p99 ms", "max ms", "cores", "drawing"],
+                [
+                    *("source", "fps", "lost", "p50 ms", "p99 ms", "max ms", "cores", "drawing"),
+                    "taken by the host",
+                ],
                 (_rate_row(row) for row in measured["rates"]),
             ),
             "Highest without a loss: "
@@ -425,6 +429,7 @@ def _live_report(live: Mapping[str, Any]) -> list[str]:
                 ["capture to score p99", f"{latency['capture_to_score']['p99']:.2f} ms", "8 ms"],
                 ["cores without drawing", number(live["cores_without_drawing"]), "0.8"],
                 ["cores in all", number(live["cores"]), ""],
+                ["taken by the host", f"{live['stolen']:.1%}", ""],
                 ["memory when settled", f"{memory['settled_mb']:.1f} MB", ""],
                 ["memory at the end", f"{memory['end_mb']:.1f} MB", ""],
                 ["memory at its peak", f"{memory['peak_mb']:.1f} MB", ""],
@@ -445,6 +450,7 @@ def _rate_row(row: Mapping[str, Any]) -> list[object]:
         *(number(score.get(q, float("nan"))) for q in ("p50", "p99", "max")),
         number(row["cores"] if without is None else without),
         number(0.0 if without is None else row["cores"] - without),
+        f"{row['stolen']:.1%}",
     ]
 
 

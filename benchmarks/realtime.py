@@ -76,6 +76,7 @@ def measure(config: GlintConfig, pictures: Image, fps: float, seconds: float) ->
         "lost": lost,
         "latency_ms": {stage: dict(values) for stage, values in metrics.latency_ms.items()},
         "cores": ended.cpu_s / ended.wall_s,
+        "stolen": ended.stolen,
         "events": sum(event.state is EventState.CLOSED for event in collector.events),
         "recognised": sum(
             event.state is EventState.CLOSED and event.emotion is not None
@@ -88,7 +89,7 @@ def report(rows: Sequence[Mapping[str, Any]], fps: float) -> str:
     """A table for each part; *emotion* is the time from an event's confirmation to its emotion."""
     sections = []
     header = ["name", "lost", "p50 ms", "p99 ms", "cores", "events", "recognised"]
-    header += ["emotion p50 ms", "emotion max ms"]
+    header += ["emotion p50 ms", "emotion max ms", "taken by the host"]
     for part in PARTS:
         chosen = [row for row in rows if row["part"] == part]
         if chosen:
@@ -113,6 +114,7 @@ def _row(row: Mapping[str, Any]) -> list[object]:
         row["events"],
         row["recognised"],
         *(number(emotion.get(q, np.nan), 0) for q in ("p50", "max")),
+        f"{row['stolen']:.1%}",
     ]
 
 
