@@ -326,11 +326,13 @@ def test_times_that_are_uncertain_stay_near_and_in_order(onset_s, rise_s, seed):
 
 def test_real_time_tells_how_long_an_event_waited_for_its_emotion():
     row = {"part": "recognizers", "name": "ststnet", "lost": {}, "cores": 1.0, "events": 3,
-           "recognised": 3,
+           "recognised": 3, "stolen": 0.021,
            "latency_ms": {"confirmed_to_emotion": {"p50": 120.4, "max": 131.0}}}  # fmt: skip
     header, _, cells = realtime.report([row], 200.0).splitlines()[-3:]
     by_name = dict(zip(header.split("|"), cells.split("|"), strict=True))
-    assert {name.strip(): cell.strip() for name, cell in by_name.items()}["emotion p50 ms"] == "120"
+    by_name = {name.strip(): cell.strip() for name, cell in by_name.items()}
+    assert by_name["emotion p50 ms"] == "120"
+    assert by_name["taken by the host"] == "2.1%"
 
 
 def answers_file(path, probabilities, truth):

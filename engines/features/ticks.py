@@ -18,9 +18,10 @@ class TickSampler:
     """Takes the frame nearest to each tick, and the mean of the region motion since the last one.
 
     A tick is due as soon as no later frame can be nearer to it, judged by the mean time between
-    frames: a clock that trembles loses and doubles no picture. A camera that is slower than the
-    grid shows some pictures twice. Ticks count from the first frame of a stretch in which a face is
-    followed without interruption and the flow over the last 0.1 s is known.
+    frames: a clock that trembles by up to a sixth of its interval loses and doubles no picture (one
+    that trembles more may double the second of a stretch, before a mean is known). A camera that is
+    slower than the grid shows some pictures twice. Ticks count from the first frame of a stretch in
+    which a face is followed without interruption and the flow over the last 0.1 s is known.
 
     Args:
         view: What is seen of a frame.

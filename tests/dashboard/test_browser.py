@@ -326,12 +326,18 @@ def test_the_timeline_is_zoomed_held_and_moved_back_in_time(
     page.wait_for_function(
         "() => document.querySelectorAll('#glint-timeline .gt-axis span').length > 5"
     )
+    # There must be something before these ten seconds to go back to.
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#glint-timeline .gt-axis span')]"
+        ".some((label) => parseFloat(label.innerText.split(':')[1]) >= 14)"
+    )
     page.locator("#glint-timeline .gt-body").focus()
     page.keyboard.press("Space")
     page.wait_for_selector("#glint-timeline .gt[data-following=false]")
     held = view(page)
     assert held["last"] - held["first"] <= 10
-    page.keyboard.press("ArrowLeft")
+    for _ in range(3):  # a second each: farther than from one label to the next
+        page.keyboard.press("ArrowLeft")
     page.wait_for_function(
         "(last) => !document.querySelector('#glint-timeline .gt-axis').innerText.includes(last)",
         arg=f"0:{held['last']:02.0f}",
