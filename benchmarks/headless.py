@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from benchmarks.host_time import FrameAges, watched_host
 from engines.evaluation.spotting import Interval, interval_of_event
 from engines.events import Event, EventState
 from streamer.config import GlintConfig
@@ -96,6 +96,8 @@ class Ended:
         cpu_s: Processor time of this process in that span.
         stolen: Share of the processor that the host of a virtual machine gave to others in that
             span, 0 to 1; NaN where the system does not tell.
+        undisturbed: Seconds in which the host took nothing, and how old frames were in them when
+            their scores were known; see `FrameAges.undisturbed`.
     """
 
     session: SessionInfo
@@ -103,6 +105,7 @@ class Ended:
     wall_s: float
     cpu_s: float
     stolen: float
+    undisturbed: Mapping[str, float]
 
 
 def run_to_end(
@@ -123,22 +126,21 @@ def run_to_end(
         UserError: Something cannot be opened.
         RuntimeError: The session ended before its time.
     """
-    pipeline = build_pipeline(config, sinks, source, folder)
+    ages = FrameAges()
+    pipeline = build_pipeline(config, [*sinks, ages], source, folder)
     process = psutil.Process()
     try:
         session = pipeline.start()
-        started, cpu_before, host_before = time.perf_counter(), _cpu_s(process), _host_times()
-        pipeline.wait()
+        started, cpu_before = time.perf_counter(), _cpu_s(process)
+        with watched_host() as host:
+            pipeline.wait()
         wall_s, cpu_s = time.perf_counter() - started, _cpu_s(process) - cpu_before
-        stolen_s, all_s = (
-            after - before for after, before in zip(_host_times(), host_before, strict=True)
-        )
         metrics = pipeline.metrics()
     finally:
         pipeline.close()
     if pipeline.failure is not None:
         raise RuntimeError(f"the session failed: {pipeline.failure}") from pipeline.failure
-    return Ended(session, metrics, wall_s, cpu_s, stolen_s / max(all_s, 1e-9))
+    return Ended(session, metrics, wall_s, cpu_s, host.mean, ages.undisturbed(host))
 
 
 def run_headless(config: GlintConfig, source: FrameSource | None = None) -> Run:
@@ -164,9 +166,3 @@ def curves(records: Sequence[FrameRecord]) -> FrameCurves:
 def _cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def _host_times() -> tuple[float, float]:
-    """Seconds of all processors: given to other machines (Linux tells), and in all."""
-    times = psutil.cpu_times()
-    return getattr(times, "steal", math.nan), sum(times)

@@ -8,33 +8,44 @@ import numpy as np
 
 from streamer.frame import Frame, Image
 from streamer.sources.base import SourceInfo, SourceOptions, SourceState
+from streamer.sources.camera_config import CameraConfig
 from streamer.sources.playback import Playback
-
-DRIVER_BUFFERS = 4
-"""Frames that a camera driver holds while nobody reads; V4L2 grants about four."""
 
 
 class MemorySource:
     """Plays a few pictures forwards and backwards without end.
 
     In real time it behaves like a camera: a reader that comes late finds the frames that the
-    driver's buffers held and loses the others.
+    driver's buffers held and loses the others. A frame's time of capture is when it was due, so
+    that what it waited there counts as latency.
 
     Args:
         pictures: (N, H, W, 3) uint8, N > 1.
         fps: Rate in frames a second.
         frames: Number of frames to deliver.
         realtime: Camera (True) or file (False).
+        buffer_s: What the driver's buffers hold; by default what Glint asks of a lab camera's.
     """
 
-    def __init__(self, pictures: Image, fps: float, frames: int, *, realtime: bool) -> None:
+    def __init__(
+        self,
+        pictures: Image,
+        fps: float,
+        frames: int,
+        *,
+        realtime: bool,
+        buffer_s: float | None = None,
+    ) -> None:
         self._pictures = pictures
         self._fps = fps
         self._frames = frames
         self._realtime = realtime
+        self._buffers = round(fps * (CameraConfig().buffer_s if buffer_s is None else buffer_s))
         self._playback = Playback(SourceOptions(realtime=realtime))
         self._next = 0
         self._started_s = 0.0
+        self.longest_wait_s = 0.0
+        """Longest that a frame has waited in the driver's buffers; a shorter buffer loses it."""
         self.state = SourceState.CLOSED
 
     def open(self) -> SourceInfo:
@@ -64,13 +75,17 @@ class MemorySource:
             self._started_s = time.perf_counter()
         elif self._realtime:
             produced = int((time.perf_counter() - self._started_s) * self._fps)
-            lost = max(produced - DRIVER_BUFFERS - index, 0)
+            lost = max(produced - self._buffers - index, 0)
         index += lost
         if index >= self._frames:
             self.state = SourceState.ENDED
             return None
         self._playback.wait(index / self._fps)
         host_s = time.perf_counter()
+        if self._realtime:
+            due_s = self._started_s + index / self._fps
+            self.longest_wait_s = max(self.longest_wait_s, host_s - due_s)
+            host_s = due_s
         np.copyto(out, self._pictures[self._position(index)])
         self._next = index + 1
         return Frame(

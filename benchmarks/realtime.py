@@ -77,6 +77,7 @@ def measure(config: GlintConfig, pictures: Image, fps: float, seconds: float) ->
         "latency_ms": {stage: dict(values) for stage, values in metrics.latency_ms.items()},
         "cores": ended.cpu_s / ended.wall_s,
         "stolen": ended.stolen,
+        "undisturbed_ms": dict(ended.undisturbed),
         "events": sum(event.state is EventState.CLOSED for event in collector.events),
         "recognised": sum(
             event.state is EventState.CLOSED and event.emotion is not None
@@ -90,6 +91,7 @@ def report(rows: Sequence[Mapping[str, Any]], fps: float) -> str:
     sections = []
     header = ["name", "lost", "p50 ms", "p99 ms", "cores", "events", "recognised"]
     header += ["emotion p50 ms", "emotion max ms", "taken by the host"]
+    header += ["s undisturbed", "their p99 ms"]
     for part in PARTS:
         chosen = [row for row in rows if row["part"] == part]
         if chosen:
@@ -115,6 +117,8 @@ def _row(row: Mapping[str, Any]) -> list[object]:
         row["recognised"],
         *(number(emotion.get(q, np.nan), 0) for q in ("p50", "max")),
         f"{row['stolen']:.1%}",
+        number(row["undisturbed_ms"]["seconds"], 0),
+        number(row["undisturbed_ms"].get("p99", np.nan)),
     ]
 
 

@@ -81,6 +81,7 @@ class Analysis:
             threshold=output.threshold,
             motion=sample.motion.copy(),
             luminance=alignment.luminance,
+            scored_s=spotted,
         )
         return Analysed(record, output.events, measured - started, spotted - measured)
 

@@ -26,7 +26,7 @@ from benchmarks.detection import (
 from benchmarks.failures import Activity, Truth, judge
 from benchmarks.headless import FrameCurves
 from benchmarks.live import MemoryCurve, highest_held
-from benchmarks.memory_source import DRIVER_BUFFERS, MemorySource
+from benchmarks.memory_source import MemorySource
 from benchmarks.replay import fingerprint
 from benchmarks.results import bounded, number, save, table
 from engines.evaluation.spotting import Interval
@@ -241,14 +241,18 @@ def test_memory_source_plays_forwards_and_backwards_without_a_cut():
 def test_memory_source_loses_frames_like_a_camera_whose_reader_is_late(monkeypatch):
     now = 0.0
     monkeypatch.setattr("time.perf_counter", lambda: now)
-    source = MemorySource(np.zeros((2, 64, 64, 3), np.uint8), fps=100, frames=100, realtime=True)
+    source = MemorySource(
+        np.zeros((2, 64, 64, 3), np.uint8), fps=100, frames=100, realtime=True, buffer_s=0.1
+    )
     picture = np.empty(source.open().shape, np.uint8)
     assert source.read(picture).index == 0
     now = 0.5
     late = source.read(picture)
-    assert late.index == 50 - DRIVER_BUFFERS
+    assert late.index == 50 - 10
     assert late.gap_before == late.index - 1
     assert late.gap_cause == "driver_overrun"
+    assert late.host_s == pytest.approx(0.4)  # it has waited for 0.1 s since
+    assert source.longest_wait_s == pytest.approx(0.1)
 
 
 def test_memory_that_grows_is_told_from_memory_that_does_not():

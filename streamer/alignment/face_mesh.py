@@ -6,8 +6,9 @@ One job at a time goes in, its result comes out. MediaPipe's graphs live and die
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from engines.motion.canonical import FACE_SIZE, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from streamer.alignment import landmarks as index
 from streamer.alignment.similarity import Points, Similarity, to_points
 from streamer.frame import Image
+from streamer.scheduling import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +40,8 @@ CANONICAL_TO_CROP = Similarity(
 _WIRE_BYTES = 17
 _WIRE_TAGS = [0, 1, 2, 7, 12]
 _WIRE_VALUES = [*range(3, 7), *range(8, 12), *range(13, 17)]
+
+_GRAPH_NICE = 10  # a tenth of a stage's weight: where all is busy, landmarks still come
 
 _EYES = (complex(*RIGHT_EYE_OUTER), complex(*LEFT_EYE_OUTER))
 
@@ -149,6 +153,17 @@ class FaceMeshThread:
         self._mesh, self._detectors = None, []
 
     def _load(self) -> None:
+        """Make the graphs on a thread that stands back.
+
+        MediaPipe's own threads inherit its priority: they have until the next job is due, while a
+        frame has milliseconds. This thread itself does not stand back, because it holds the
+        interpreter between two calls.
+        """
+        standing_back = partial(give_way, _GRAPH_NICE)
+        with ThreadPoolExecutor(1, "glint-mesh-load", standing_back) as loader:
+            loader.submit(self._make_graphs).result()
+
+    def _make_graphs(self) -> None:
         import mediapipe as mp  # noqa: PLC0415 - a second, and only where it is used
 
         self._mesh = mp.solutions.face_mesh.FaceMesh(static_image_mode=False, max_num_faces=1)

@@ -80,6 +80,7 @@ class FrameRecord:
         threshold: Threshold in force.
         motion: (R, 2) float32 displacement of each region in inter-ocular distances.
         luminance: Mean gray level of the face's skin in the picture, of 255; NaN when unknown.
+        scored_s: `time.perf_counter()` when the score was known; NaN when it was read back.
     """
 
     index: int
@@ -98,6 +99,7 @@ class FrameRecord:
     threshold: float
     motion: npt.NDArray[np.float32]
     luminance: float = math.nan
+    scored_s: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,122 @@
+"""What the host of a virtual machine takes, second by second, and latency while it takes nothing.
+
+On a shared host the tail of latencies is the host's as much as the program's. Where the system
+tells what was taken (Linux), the seconds in which nothing was are looked at by themselves.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from engines.events import Event
+from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics
+
+_STEP_S = 1.0
+
+
+@dataclass(slots=True)
+class HostTime:
+    """Share of the processors that was given to other machines, step by step.
+
+    Attributes:
+        ends_s: `time.perf_counter()` at the end of each step.
+        taken: Share in that step, 0 to 1; NaN where the system does not tell.
+    """
+
+    ends_s: list[float] = field(default_factory=list)
+    taken: list[float] = field(default_factory=list)
+
+    @property
+    def mean(self) -> float:
+        """Share over all steps."""
+        return float(np.mean(self.taken)) if self.taken else float("nan")
+
+
+@contextmanager
+def watched_host() -> Iterator[HostTime]:
+    """Watch what the host takes while the body runs."""
+    seen, done = HostTime(), threading.Event()
+    before = _times()
+
+    def step() -> None:
+        nonlocal before
+        now = _times()
+        taken, whole = (b - a for a, b in zip(before, now, strict=True))
+        if whole > 0:
+            seen.ends_s.append(time.perf_counter())
+            seen.taken.append(taken / whole)
+        before = now
+
+    def watch() -> None:
+        while not done.wait(_STEP_S):
+            step()
+        step()
+
+    thread = threading.Thread(target=watch, name="benchmark-host", daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+class FrameAges:
+    """A sink that keeps how old each frame was when its score was known."""
+
+    name = "frame ages"
+
+    def __init__(self) -> None:
+        self.scored_s: list[float] = []
+        self.age_s: list[float] = []
+
+    def open(self, session: SessionInfo) -> None:
+        """Nothing to open."""
+
+    def on_frame(self, record: FrameRecord) -> None:
+        """Keep the age."""
+        self.scored_s.append(record.scored_s)
+        self.age_s.append(record.scored_s - record.host_s)
+
+    def on_event(self, event: Event) -> None:
+        """Events have latencies of their own."""
+
+    def close(self, metrics: SessionMetrics) -> None:
+        """Nothing to close."""
+
+    def between(self, first_s: float, last_s: float) -> dict[str, float]:
+        """Percentiles in milliseconds of the frames that scored between two host times."""
+        scored = np.array(self.scored_s)
+        return _percentiles(np.array(self.age_s)[(scored >= first_s) & (scored < last_s)])
+
+    def undisturbed(self, host: HostTime) -> dict[str, float]:
+        """Seconds in which the host took nothing, and percentiles of the frames in them."""
+        if not host.ends_s:
+            return {"seconds": 0.0}
+        ends, calm = np.array(host.ends_s), np.array(host.taken) == 0.0
+        scored, ages = np.array(self.scored_s), np.array(self.age_s)
+        inside = scored < ends[-1]
+        chosen = calm[np.searchsorted(ends, scored[inside], side="right")]
+        seconds = np.diff(ends, prepend=ends[0] - _STEP_S)[calm].sum()
+        return {"seconds": float(seconds), **_percentiles(ages[inside][chosen])}
+
+
+def _percentiles(ages_s: npt.NDArray[np.float64]) -> dict[str, float]:
+    if not len(ages_s):
+        return {}
+    found = np.percentile(ages_s, (50, 95, 99, 100)) * 1e3
+    return dict(zip(("p50", "p95", "p99", "max"), map(float, found), strict=True))
+
+
+def _times() -> tuple[float, float]:
+    """Seconds of all processors: given to other machines (Linux tells), and in all."""
+    times = psutil.cpu_times()
+    return getattr(times, "steal", float("nan")), sum(times)
