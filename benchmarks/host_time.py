@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,8 +76,7 @@ class FrameAges:
     name = "frame ages"
 
     def __init__(self) -> None:
-        self.scored_s: list[float] = []
-        self.age_s: list[float] = []
+        self.scored_s, self.age_s = array("d"), array("d")  # small, for runs that watch memory
 
     def open(self, session: SessionInfo) -> None:
         """Nothing to open."""
