@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,11 +46,23 @@ class Analysis:
     def __init__(self, meter: MotionMeter, spotter: Spotter) -> None:
         self._meter = meter
         self._spotter = spotter
+        self._neutral = threading.Event()
+
+    def take_neutral(self) -> None:
+        """Measure from the next face on, as if it had just been found: the subject rests now.
+
+        An event that is open ends there; what is known of noise stays. May be called by any
+        thread.
+        """
+        self._neutral.set()
 
     def push(self, slot: Slot[Alignment]) -> Analysed:
         """Analyse the next aligned frame."""
         frame, alignment = slot.frame, slot.payload
         started = time.perf_counter()
+        if alignment.valid and self._neutral.is_set():
+            self._neutral.clear()
+            self._meter.reset()
         sample = self._meter.measure(
             frame.index,
             frame.time_s,

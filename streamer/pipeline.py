@@ -195,6 +195,11 @@ class Pipeline:
             self._factor_by_hand = factor
             setattr(self._spotter, "threshold_factor", factor)  # noqa: B010 - not all have one
 
+    def take_neutral(self) -> None:
+        """Take the next face as neutral; see `Analysis.take_neutral`."""
+        if self._info is not None:
+            self._analysis.take_neutral()
+
     def frame_image(self, index: int) -> Image | None:
         """Return a copy of the captured picture of a frame; None when it has left the ring."""
         return self._frames.find(index) if self._info is not None else None

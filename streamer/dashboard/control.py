@@ -1,4 +1,4 @@
-"""What the dashboard may ask of a session: look, start, stop, move the threshold."""
+"""What the dashboard may ask of a session: look, start, stop, move the threshold, take neutral."""
 
 from __future__ import annotations
 
@@ -57,6 +57,10 @@ class SessionControl(Protocol):
 
     def set_threshold_factor(self, factor: float) -> None:
         """Set factor c from the next frame on; it outlives the session."""
+        ...
+
+    def take_neutral(self) -> None:
+        """Measure from the next face on: the subject rests now."""
         ...
 
     def forget_threshold_factor(self) -> None:

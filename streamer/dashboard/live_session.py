@@ -63,6 +63,10 @@ class PipelineLike(Protocol):
         """Set factor c."""
         ...
 
+    def take_neutral(self) -> None:
+        """Take the next face as neutral."""
+        ...
+
 
 class LiveSession:
     """Starts a fresh pipeline at every `start`, keeps the last one for looking at.
@@ -172,6 +176,12 @@ class LiveSession:
         pipeline = self._pipeline
         if pipeline is not None:
             pipeline.set_threshold_factor(factor)
+
+    def take_neutral(self) -> None:
+        """Take the next face as neutral; does nothing while no session runs."""
+        pipeline = self._pipeline
+        if pipeline is not None:
+            pipeline.take_neutral()
 
     def forget_threshold_factor(self) -> None:
         """Let the next session start with its own factor."""

@@ -203,8 +203,8 @@ def _setup(
     store, record, subject, consented, confirmed_by, store_now = _consent(desk)
     gr.HTML(
         "<p>The neutral face is learned all the time, from the last second and while nothing "
-        "moves; there is nothing to press. Let the subject rest for some seconds after the "
-        "start.</p>",
+        "moves. Let the subject rest for some seconds after the start. If it was caught in an "
+        "expression, press <i>Neutral face</i> (Z) while it rests.</p>",
         padding=False,
         elem_id="glint-neutral",
     )

@@ -25,15 +25,20 @@ from streamer.dashboard.sink import DashboardSink
 from streamer.dashboard.views import Cursor, LiveView
 from streamer.errors import UserError
 from streamer.review.annotations import Edit, Words
+from streamer.sinks.base import FrameRecord
 
 STREAM_PATH = "/stream.mjpg"
 LIVE_PATH = "/live"
 EDIT_PATH = "/edits"
 MARK_PATH = "/markers"
+NEUTRAL_PATH = "/neutral"
 SCREEN_PATH = "/screen"
 APEX_PATH = "/apexes/{event}.jpg"
 EXPLAINED_PATH = "/apexes/{event}/explained.jpg"
 EXPORT_PATH = "/export.zip"
+
+NEUTRAL_MARKER = "neutral face"
+"""Text of the marker that tells where the neutral face was taken anew."""
 
 MAX_BODY = 8192
 """Bytes of a request; a note has 2000 characters at most."""
@@ -60,6 +65,12 @@ class MarkBody(_Body):
     """A marker at this moment."""
 
     text: Words
+    who: Words
+
+
+class NeutralBody(_Body):
+    """The subject rests now."""
+
     who: Words
 
 
@@ -118,10 +129,18 @@ def add_routes(
     @app.post(MARK_PATH)
     async def mark(request: Request) -> Response:
         said = await _body(request, MarkBody)
-        last = sink.snapshot().last
-        if not control.running or last is None:
-            raise _RefusedError(409, "No session is running, so there is nothing to mark.")
+        last = _last(control, sink)
         await _try(lambda: sink.journal.mark(last.time_s, last.index, said.text, said.who))
+        return Response(status_code=204)
+
+    @app.post(NEUTRAL_PATH)
+    async def neutral(request: Request) -> Response:
+        said = await _body(request, NeutralBody)
+        last = _last(control, sink)
+        if not last.success:
+            raise _RefusedError(409, "No face is followed now: press again when there is one.")
+        control.take_neutral()
+        await _try(lambda: sink.journal.mark(last.time_s, last.index, NEUTRAL_MARKER, said.who))
         return Response(status_code=204)
 
     @app.post(SCREEN_PATH)
@@ -171,6 +190,14 @@ class _Seen(_Body):
     revision: int = 0
     entry: int = 0
     panel: int = 0
+
+
+def _last(control: SessionControl, sink: DashboardSink) -> FrameRecord:
+    """The newest analysed frame of the session that is running."""
+    last = sink.snapshot().last
+    if not control.running or last is None:
+        raise _RefusedError(409, "No session is running, so there is nothing to mark.")
+    return last
 
 
 def _enter(sink: DashboardSink, said: EditBody) -> None:

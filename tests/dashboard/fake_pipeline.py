@@ -103,6 +103,7 @@ class FakePipeline:
         self.fps = fps
         self.threshold_factor = 6.0
         self.closed = 0
+        self.neutral_taken = 0
         self.failure: BaseException | None = None
         self._sinks = sinks
         self._speed = speed
@@ -156,6 +157,7 @@ class FakePipeline:
                 for event in truth
             ),
         )
+        self.info = info
         for sink in self._sinks:
             sink.open(info)
         self._thread = threading.Thread(target=self._run, name="fake-pipeline", daemon=True)
@@ -179,6 +181,9 @@ class FakePipeline:
 
     def set_threshold_factor(self, factor: float) -> None:
         self.threshold_factor = factor
+
+    def take_neutral(self) -> None:
+        self.neutral_taken += 1
 
     def frame_image(self, index: int) -> Image | None:
         shift = dict(self._pictures).get(index)

@@ -275,6 +275,8 @@ def test_nothing_is_stored_before_the_consent_is_confirmed_on_the_page(
     page.click("#glint-mark")
     wait_for(page, "#glint-timeline .gt-marker", "stimulus A")
     assert [marker["text"] for marker in lines(lab.folder / "markers.jsonl")] == ["stimulus A"]
+    page.click("#glint-take-neutral")
+    wait_for(page, "#glint-timeline .gt-marker", "neutral face")
     page.locator(CLOSED).last.click()
     page.keyboard.press("y")
     wait_for(page, "#glint-detections .gl-review", "confirmed")

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import zipfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from streamer.dashboard.app import create_app
 from streamer.dashboard.live_session import LiveSession
 from streamer.dashboard.routes import MAX_BODY
 from streamer.dashboard.sink import DashboardSink
+from streamer.sinks.base import Sink
 from streamer.sinks.session_folder import SessionFolderSink
 from tests.dashboard.fake_pipeline import FakePipeline, astronaut, scripted
 from tests.dashboard.test_dashboard_sink import frame
@@ -96,6 +97,8 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(
         ("/edits", {"note": "x" * MAX_BODY}, 413),
         ("/markers", {"text": "a", "who": "AR"}, 409),  # nothing runs
         ("/markers", {"text": "", "who": "AR"}, 422),
+        ("/neutral", {"who": "AR"}, 409),  # nothing runs
+        ("/neutral", {}, 422),
         ("/screen", {"hidden": "perhaps"}, 422),
     ]
 
@@ -107,6 +110,38 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(
 
     tell(story)
     assert not (tmp_path / "s" / "annotations.jsonl").exists()
+
+
+def test_the_neutral_face_is_taken_while_a_face_is_followed(sink: DashboardSink) -> None:
+    pipelines: list[FakePipeline] = []
+
+    def build(sinks: Sequence[Sink]) -> FakePipeline:
+        pipelines.append(FakePipeline([], live=True))
+        return pipelines[-1]
+
+    live = LiveSession(build, [sink])
+    live.start()
+    sink.open(pipelines[0].info)
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(create_app(live, sink))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            sink.on_frame(replace(frame(1.0), success=False))
+            refused = await http.post("/neutral", json={"who": "AR"})
+            assert refused.status_code == 409
+            assert "No face" in refused.json()["error"]
+            sink.on_frame(frame(2.0))
+            assert (await http.post("/neutral", json={"who": "AR"})).status_code == 204
+            markers = (await http.get("/live")).json()["markers"]
+            assert [(marker["time_s"], marker["text"]) for marker in markers] == [
+                (2.0, "neutral face")
+            ]
+
+    try:
+        asyncio.run(ask())
+        assert pipelines[0].neutral_taken == 1
+    finally:
+        live.close()
 
 
 def test_another_sites_page_can_post_nothing(tell: Callable[[Story], None]) -> None:

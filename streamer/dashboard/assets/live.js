@@ -210,6 +210,10 @@ globalThis.GlintLive = (() => {
     }
     post("markers", { text, who: who() }, `Marked: ${text}`);
   };
+  const neutral = () => {
+    if (figures?.running) post("neutral", { who: who() }, "Measured from this face on; marked");
+    else say("No session is running, so there is no face.", true);
+  };
   const hide = () => post("screen", { hidden: !figures?.hidden });
   /** Hide the face from this viewer only; another tab, and whoever else looks, sees on. */
   const hideHere = () => {
@@ -240,6 +244,7 @@ globalThis.GlintLive = (() => {
     u: () => edit("undo", {}, `Last change of #${chosen} undone`),
     t: () => document.getElementById("glint-note")?.focus(),
     m: mark,
+    z: neutral,
     b: hide,
     h: hideHere,
     " ": () => drawing && (drawing.view().following ? drawing.pause() : drawing.follow()),
@@ -381,11 +386,12 @@ globalThis.GlintLive = (() => {
     const name = el("input", { id: "glint-who", value: remembered("glint-who", ""), placeholder: "Your initials", maxlength: 100, "aria-label": "Your initials, for notes and markers" });
     name.addEventListener("change", () => remember("glint-who", name.value));
     const set = el("button", { id: "glint-mark", click: mark }, "Mark (M)");
+    const rest = el("button", { id: "glint-take-neutral", click: neutral, title: "The subject rests now: measure from this face on. The press is kept as a marker." }, "Neutral face (Z)");
     const out = el("a", { id: "glint-export", class: "gl-button", href: "export.zip", download: "" }, "Export");
     const review = el("a", { id: "glint-review", class: "gl-button", href: "review/", target: "_blank", title: "Look through the sessions of this page when they have ended" }, "Review");
-    element.replaceChildren(el("div", { class: "gl-marks" }, set, text, name, out, review));
+    element.replaceChildren(el("div", { class: "gl-marks" }, set, text, name, rest, out, review));
     panel(() => {
-      set.disabled = !figures?.running;
+      set.disabled = rest.disabled = !figures?.running;
       const stored = Boolean(figures?.storage.stored);
       review.hidden = !stored;
       out.setAttribute("aria-disabled", String(!stored));
