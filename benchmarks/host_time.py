@@ -6,6 +6,7 @@ tells what was taken (Linux), the seconds in which nothing was are looked at by 
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 from array import array
@@ -13,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import psutil
 
 from engines.events import Event
+from engines.motion.flow import DisFlow
 from streamer.sinks.base import FrameRecord, SessionInfo, SessionMetrics
 
 _STEP_S = 1.0
@@ -120,3 +123,30 @@ def _times() -> tuple[float, float]:
     """Seconds of all processors: given to other machines (Linux tells), and in all."""
     times = psutil.cpu_times()
     return getattr(times, "steal", float("nan")), sum(times)
+
+
+def parallel_gain(seconds: float = 2.0) -> float:
+    """How many times the work of one core two of them do at once, on optical flow.
+
+    Two for two cores of their own; little more than one for the two threads of one core, as
+    virtual machines often have them.
+    """
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(_flows, [seconds / 4] * 4, chunksize=1)  # both have started
+        (alone,) = pool.map(_flows, [seconds], chunksize=1)
+        return sum(pool.map(_flows, [seconds] * 2, chunksize=1)) / alone
+
+
+def _flows(seconds: float) -> int:
+    """Flows that are computed in this time."""
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(0)
+    before, after = (
+        cv2.GaussianBlur(rng.integers(0, 255, (128, 128)).astype(np.uint8), (0, 0), 2.0)
+        for _ in range(2)
+    )
+    flow, count, until_s = DisFlow(), 0, time.perf_counter() + seconds
+    while time.perf_counter() < until_s:
+        flow(before, after)
+        count += 1
+    return count

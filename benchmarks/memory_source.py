@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import numpy.typing as npt
 
 from streamer.frame import Frame, Image
 from streamer.sources.base import SourceInfo, SourceOptions, SourceState
@@ -25,6 +26,7 @@ class MemorySource:
         frames: Number of frames to deliver.
         realtime: Camera (True) or file (False).
         buffer_s: What the driver's buffers hold; by default what Glint asks of a lab camera's.
+        depth: (N, H, W) uint16 depth picture of each picture, in millimetres; None has none.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class MemorySource:
         *,
         realtime: bool,
         buffer_s: float | None = None,
+        depth: npt.NDArray[np.uint16] | None = None,
     ) -> None:
         self._pictures = pictures
+        self._depth = depth
         self._fps = fps
         self._frames = frames
         self._realtime = realtime
@@ -65,6 +69,7 @@ class MemorySource:
             live=self._realtime,
             frames=self._frames,
             device_clock=False,
+            depth=self._depth is not None,
         )
 
     def read(self, out: Image) -> Frame | None:
@@ -86,7 +91,8 @@ class MemorySource:
             due_s = self._started_s + index / self._fps
             self.longest_wait_s = max(self.longest_wait_s, host_s - due_s)
             host_s = due_s
-        np.copyto(out, self._pictures[self._position(index)])
+        at = self._position(index)
+        np.copyto(out, self._pictures[at])
         self._next = index + 1
         return Frame(
             index=index,
@@ -96,6 +102,7 @@ class MemorySource:
             gap_before=lost,
             gap_cause="driver_overrun" if lost else "",
             image=out,
+            depth=None if self._depth is None else self._depth[at],
         )
 
     def interrupt(self) -> None:

@@ -16,22 +16,28 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from benchmarks.arguments import exit_with, live_parser, some_of
 from benchmarks.headless import Collector, run_to_end
-from benchmarks.live import film
+from benchmarks.live import depth_film, film
 from benchmarks.memory_source import MemorySource
 from benchmarks.results import number, save, table
 from engines.events import EventState
-from engines.recognition.registry import RECOGNIZERS
-from engines.spotting.registry import SPOTTERS
+from engines.recognition.registry import DEPTH_RECOGNIZERS, RECOGNIZERS
+from engines.spotting.registry import DEPTH_SPOTTERS, SPOTTERS
 from streamer.config import GlintConfig
 from streamer.frame import Image
 from streamer.recording.layout import CodecName
 from streamer.sinks.session_folder import SessionFolderSink
 
-PARTS = ("spotters", "recognizers", "recording")
+PARTS = ("spotters", "recognizers", "depth", "recording")
+
+_TITLES = {
+    "depth": "with the engines that read depth, from a depth camera beside",
+    "recording": "while recording",
+}
 
 
 def variants(parts: Sequence[str]) -> Iterator[tuple[str, str, GlintConfig]]:
@@ -42,13 +48,24 @@ def variants(parts: Sequence[str]) -> Iterator[tuple[str, str, GlintConfig]]:
     if "recognizers" in parts:
         for name in ("none", *RECOGNIZERS):
             yield "recognizers", name, GlintConfig(recognizer=name)
+    if "depth" in parts:
+        for name in DEPTH_SPOTTERS:
+            yield "depth", name, GlintConfig(spotter=name, recognizer="none")
+        for name in DEPTH_RECOGNIZERS:
+            yield "depth", f"flow, {name}", GlintConfig(recognizer=name)
     if "recording" in parts:
         for codec in get_args(CodecName):
             recording = {"enabled": True, "codec": codec}
             yield "recording", codec, GlintConfig.model_validate({"recording": recording})
 
 
-def measure(config: GlintConfig, pictures: Image, fps: float, seconds: float) -> dict[str, Any]:
+def measure(
+    config: GlintConfig,
+    pictures: Image,
+    fps: float,
+    seconds: float,
+    depth: npt.NDArray[np.uint16] | None = None,
+) -> dict[str, Any]:
     """Run one session.
 
     Args:
@@ -56,12 +73,13 @@ def measure(config: GlintConfig, pictures: Image, fps: float, seconds: float) ->
         pictures: (N, H, W, C) uint8, played forwards and backwards.
         fps: Rate in frames a second.
         seconds: Length of the session.
+        depth: (N, H, W) uint16 depth of each picture in millimetres, of a depth camera beside.
 
     Returns:
         Frames, losses (those of a recording too), latency, cores, closed events, and how many of
         them were named in time.
     """
-    source = MemorySource(pictures, fps, round(fps * seconds), realtime=True)
+    source = MemorySource(pictures, fps, round(fps * seconds), realtime=True, depth=depth)
     collector = Collector()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "session"
@@ -95,7 +113,7 @@ def report(rows: Sequence[Mapping[str, Any]], fps: float) -> str:
     for part in PARTS:
         chosen = [row for row in rows if row["part"] == part]
         if chosen:
-            title = "while recording" if part == "recording" else f"with each of the {part}"
+            title = _TITLES.get(part, f"with each of the {part}")
             sections += [
                 f"## {fps:g} frames a second {title}",
                 table(header, (_row(row) for row in chosen)),
@@ -126,11 +144,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the tables, write JSON and Markdown."""
     options = _parser().parse_args(arguments)
     pictures = film(options.fps, options.size)
+    depth: npt.NDArray[np.uint16] | None = None
     rows = []
     for part, name, config in tqdm(
         list(variants(options.parts)), desc="sessions", unit="session", disable=None
     ):
-        figures = measure(config, pictures, options.fps, options.seconds)
+        # The first depth session draws the film; it is as large as the pictures'.
+        if part == "depth" and depth is None:
+            depth = depth_film(options.fps, options.size)
+        seen = depth if part == "depth" else None
+        figures = measure(config, pictures, options.fps, options.seconds, seen)
         rows.append({"part": part, "name": name, **figures})
     text = report(rows, options.fps)
     print(text)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import engines, ensembles, realtime
+from benchmarks import engines, ensembles, epochs, precision, realtime
 from benchmarks.conditions import CONDITIONS, activities_of, scenario_of, truths_of
 from benchmarks.detection import (
     CLIPS,
@@ -25,6 +25,7 @@ from benchmarks.detection import (
 )
 from benchmarks.failures import Activity, Truth, judge
 from benchmarks.headless import FrameCurves
+from benchmarks.host_time import FrameAges, HostTime
 from benchmarks.live import MemoryCurve, highest_held
 from benchmarks.memory_source import MemorySource
 from benchmarks.replay import fingerprint
@@ -32,7 +33,7 @@ from benchmarks.results import bounded, number, save, table
 from engines.evaluation.spotting import Interval
 from engines.events import Event, EventKind, EventState
 from engines.recognition.registry import RECOGNIZERS
-from engines.spotting.registry import SPOTTERS
+from engines.spotting.registry import DEPTH_SPOTTERS, SPOTTERS
 from engines.synthesis.scenario import Scenario
 from engines.training.clips import ClipEvent
 from streamer.config import GlintConfig
@@ -264,13 +265,60 @@ def test_memory_that_grows_is_told_from_memory_that_does_not():
     assert leaking["peak_mb"] == leaking["end_mb"]
 
 
+def test_latency_is_told_apart_for_the_seconds_in_which_the_host_took_nothing():
+    ages = FrameAges()
+    for index in range(400):
+        scored_s = 10.0 + index / 100
+        # In the second from 11 to 12 the host takes a tenth, and frames come late.
+        ages.scored_s.append(scored_s)
+        ages.age_s.append(0.3 if 11 <= scored_s < 12 else 0.004)
+    host = HostTime(ends_s=[11.0, 12.0, 13.0, 14.0], taken=[0.0, 0.1, 0.0, 0.0])
+    found = ages.undisturbed(host)
+    assert found["seconds"] == pytest.approx(3)
+    assert found["max"] == pytest.approx(4)
+    assert host.mean == pytest.approx(0.025)
+    assert ages.between(11.0, 12.0)["p50"] == pytest.approx(300)
+    assert FrameAges().undisturbed(HostTime()) == {"seconds": 0.0}
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=200))
+def test_a_sample_of_inputs_is_of_the_size_asked_for_and_holds_rows_that_were_given(batches):
+    sample = precision.Sample()
+    given_rows = 0
+    for rows in batches:
+        numbers = np.arange(given_rows, given_rows + rows)
+        sample.add({"a": numbers[:, None], "b": -numbers})
+        given_rows += rows
+    windows = sample.windows()
+    assert len(windows["a"]) == min(given_rows, precision.WINDOWS)
+    assert (windows["a"][:, 0] == -windows["b"]).all()
+    assert len(set(windows["b"].tolist())) == len(windows["b"])
+
+
+def test_epochs_are_read_out_of_the_log_of_a_run(tmp_path, capsys):
+    fold = tmp_path / "run" / "holdout"
+    fold.mkdir(parents=True)
+    described = {"engine": "mean", "data": "synthetic set", "protocol": "holdout"}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(described))
+    (fold / "log.csv").write_text(
+        "stage,epoch,training_loss,validation_loss,seconds\n"
+        "spotting,1,1,1,9.0\nspotting,2,1,1,4.0\nspotting,3,1,1,6.0\n"
+    )
+    (row,) = epochs.epochs_of(tmp_path / "run")
+    assert (row["least_s"], row["median_s"], row["epochs"]) == (4.0, 5.0, 2)
+    assert epochs.main([str(tmp_path)]) == 2
+    assert "no readable training run" in capsys.readouterr().err
+
+
 def test_the_rate_held_is_the_highest_without_a_loss():
+    soon, late = ({"latency_ms": {"capture_to_score": {"p99": ms}}} for ms in (8.0, 450.0))
     rows = [
-        {"source": "demo", "fps": 200.0, "lost": {}},
-        {"source": "demo", "fps": 300.0, "lost": {"demo_late": 3}},
-        {"source": "memory", "fps": 200.0, "lost": {"driver_overrun": 1}},
+        {"source": "demo", "fps": 200.0, "lost": {}, **soon},
+        {"source": "demo", "fps": 300.0, "lost": {"demo_late": 3}, **soon},
+        {"source": "memory", "fps": 200.0, "lost": {"driver_overrun": 1}, **soon},
+        {"source": "behind", "fps": 200.0, "lost": {}, **late},
     ]
-    assert highest_held(rows) == {"demo": 200.0, "memory": 0.0}
+    assert highest_held(rows) == {"demo": 200.0, "memory": 0.0, "behind": 0.0}
 
 
 def test_a_setting_changes_which_recording_is_used():
@@ -287,6 +335,7 @@ def test_every_engine_and_codec_is_measured_in_real_time():
     run = [(part, name) for part, name, _ in realtime.variants(realtime.PARTS)]
     assert {name for part, name in run if part == "spotters"} == set(SPOTTERS)
     assert {name for part, name in run if part == "recognizers"} == {"none", *RECOGNIZERS}
+    assert {name for part, name in run if part == "depth"} >= set(DEPTH_SPOTTERS)
     assert sum(part == "recording" for part, _ in run) >= 2
     pictures = np.zeros((2, 120, 160, 3), np.uint8)
     (_, _, config) = next(realtime.variants(["spotters"]))
@@ -330,13 +379,14 @@ def test_times_that_are_uncertain_stay_near_and_in_order(onset_s, rise_s, seed):
 
 def test_real_time_tells_how_long_an_event_waited_for_its_emotion():
     row = {"part": "recognizers", "name": "ststnet", "lost": {}, "cores": 1.0, "events": 3,
-           "recognised": 3, "stolen": 0.021,
+           "recognised": 3, "stolen": 0.021, "undisturbed_ms": {"seconds": 4.0, "p99": 7.9},
            "latency_ms": {"confirmed_to_emotion": {"p50": 120.4, "max": 131.0}}}  # fmt: skip
     header, _, cells = realtime.report([row], 200.0).splitlines()[-3:]
     by_name = dict(zip(header.split("|"), cells.split("|"), strict=True))
     by_name = {name.strip(): cell.strip() for name, cell in by_name.items()}
     assert by_name["emotion p50 ms"] == "120"
     assert by_name["taken by the host"] == "2.1%"
+    assert by_name["their p99 ms"] == "7.90"
 
 
 def answers_file(path, probabilities, truth):

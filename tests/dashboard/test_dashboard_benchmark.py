@@ -37,6 +37,8 @@ def test_the_tables_hold_what_was_measured() -> None:
         "captured": 12_000,
         "lost": {},
         "capture_to_score_ms": {"p99": 6.25},
+        "longest_wait_ms": 12.0,
+        "stolen": 0.021,
         "cores": 0.7,
         "memory": {"end_mb": 800.0, "growth_mb_per_min": 0.1},
         "objects_per_min": -1250.0,
@@ -55,6 +57,7 @@ def test_the_tables_hold_what_was_measured() -> None:
     }
     text = report([row, watched])
     assert "none" in text
+    assert "2.1%" in text
     assert "-1,250" in text
     assert "3 driver_overrun" in text
     assert "17.5" in text
