@@ -23,7 +23,6 @@ DEFAULT_DURATION_S = 60.0
 _FPS_LIMIT = 10_000.0
 _SIZE_LIMITS = (64, 8192)
 _FIRST_PICTURE_S = 0.01  # time to draw it before the clock starts
-_BUFFERED_S = 0.1  # a reader that is so late still finds every picture, as with a lab camera
 _LONGEST_SLEEP_S = 0.1
 _AHEAD_S = 0.25
 _AHEAD_BYTES = 64 * 2**20
@@ -34,11 +33,12 @@ _JOIN_S = 5.0
 class DemoSource:
     """Animates a photograph with scripted expressions.
 
-    In real time it behaves as a camera does: a frame is there when its time has come, a reader
-    that is a few frames late still finds them, and what is lost beyond that is told (cause
-    `demo_late`). A camera costs its host nothing, so pictures are drawn ahead, on a thread that
-    gives way to the session (`glint-demo`). Otherwise it waits for its reader, and every frame
-    comes.
+    In real time it behaves as a lab camera does: a frame is there when its time has come, a reader
+    that is late by no more than the driver's buffers hold (`CameraConfig.buffer_s`) still finds it,
+    and what is lost beyond that is told (cause `demo_late`). The time of capture is when the frame
+    was due, so that being late counts as latency. A camera costs its host nothing, so pictures are
+    drawn ahead, on a thread that gives way to the session (`glint-demo`). Otherwise it waits for
+    its reader, and every frame comes.
 
     Args:
         spec: `demo`.
@@ -146,11 +146,12 @@ class DemoSource:
         gap = index - self._next
         self._next = index + 1
         time_s = index / self._fps
+        live = self._options.realtime
         return Frame(
             index=index,
             time_s=time_s,
             device_s=time_s,
-            host_s=time.perf_counter(),
+            host_s=self._started_s + time_s if live else time.perf_counter(),
             gap_before=gap,
             gap_cause="demo_late" if gap else "",
             image=out,
@@ -244,7 +245,7 @@ class DemoSource:
 
     def _kept_from(self) -> int:
         """The oldest picture that a reader still finds; the last one never goes."""
-        late_s = time.perf_counter() - self._started_s - _BUFFERED_S
+        late_s = time.perf_counter() - self._started_s - self._options.camera.buffer_s
         return max(0, min(math.floor(late_s * self._fps), self._frames - 1)) if late_s > 0 else 0
 
     def _wait_until(self, deadline_s: float) -> None:

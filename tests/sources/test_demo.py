@@ -10,6 +10,7 @@ from streamer.errors import SourceError, SourceInterrupted
 from streamer.frame import Frame
 from streamer.sources import demo
 from streamer.sources.base import FrameSource, SourceInfo, SourceOptions, SourceState
+from streamer.sources.camera_config import CameraConfig
 from streamer.sources.demo import DemoSource
 
 SMALL = {"width": 320, "height": 240}
@@ -141,7 +142,8 @@ def test_in_real_time_frames_come_at_their_deadlines(clock: Clock) -> None:
 
 
 def test_a_late_demo_loses_pictures_as_a_camera_does(clock: Clock) -> None:
-    source, _, out = opened(realtime=True, fps=100.0)
+    camera = CameraConfig(buffer_s=0.1)
+    source, _, out = opened(realtime=True, fps=100.0, camera=camera)
     first = source.read(out)
     assert first is not None
     clock.now += 0.1352  # frames 1 to 13 have come, and those of the last 0.1 s are kept
@@ -149,6 +151,7 @@ def test_a_late_demo_loses_pictures_as_a_camera_does(clock: Clock) -> None:
     assert late is not None
     assert (late.index, late.gap_before, late.gap_cause) == (3, 2, "demo_late")
     assert late.time_s == pytest.approx(0.03)
+    assert clock.now - late.host_s == pytest.approx(0.1052)  # captured when it was due
     following = source.read(out)
     assert following is not None
     assert (following.index, following.gap_before, following.gap_cause) == (4, 0, "")
