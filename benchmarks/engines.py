@@ -23,7 +23,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -43,6 +42,7 @@ from engines.training.clips import ClipEvent, FaceClip, at_rate
 from engines.training.figures import recognition_figures, spotting_figures
 from engines.training.sources import open_source
 from engines.training.streaming import event_clip, judged, kept, measure, spot_samples
+from streamer.scheduling import one_thread_a_stage
 
 FAST_FPS = 100.0
 """Clips that were filmed at least as fast are looked at again at lower rates."""
@@ -458,7 +458,7 @@ def main(argv: Sequence[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     parts = PARTS if arguments.only is None else (arguments.only,)
-    cv2.setNumThreads(1)
+    one_thread_a_stage()  # as in a session
     try:
         source = open_source(arguments.data)
         clips = list(source.clips(source.splits.get("test", ())))

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -41,6 +40,7 @@ from engines.training.clips import ClipSource, FaceClip
 from engines.training.figures import recognition_figures, spotting_figures
 from engines.training.sources import open_source
 from engines.training.streaming import event_clip, judged, measure
+from streamer.scheduling import one_thread_a_stage
 
 WINDOWS = 192
 """Inputs of each network that INT8 is calibrated on, and as many that outputs are compared on."""
@@ -387,7 +387,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, default=RESULTS / "precision.json")
     parser.add_argument("--card", action="store_true", help="also write the model cards")
     arguments = parser.parse_args(argv)
-    cv2.setNumThreads(1)
+    one_thread_a_stage()  # as in a session
     measured = []
     try:
         for folder in arguments.data:

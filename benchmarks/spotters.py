@@ -27,7 +27,6 @@ from itertools import chain, permutations, product
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
@@ -67,6 +66,7 @@ from engines.training.figures import spotting_figures
 from engines.training.streaming import measure
 from engines.training.synthetic_set import SyntheticClip, SyntheticSet
 from streamer.config import GlintConfig
+from streamer.scheduling import one_thread_a_stage
 from streamer.sources.base import SourceOptions
 from streamer.sources.video_file import VideoFileSource
 
@@ -749,7 +749,7 @@ def main(argv: Sequence[str]) -> int:
     add("--json", type=Path, default=RESULTS / "spotters.json", help="result file (%(default)s)")
     options = parser.parse_args(argv)
     names = list(dict.fromkeys([FLOW, *options.spotters]))
-    cv2.setNumThreads(1)
+    one_thread_a_stage()  # as in a session
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)
     try:
