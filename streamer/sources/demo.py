@@ -24,6 +24,7 @@ _FPS_LIMIT = 10_000.0
 _SIZE_LIMITS = (64, 8192)
 _FIRST_PICTURE_S = 0.01  # time to draw it before the clock starts
 _LONGEST_SLEEP_S = 0.1
+_DRAWN_LATE_S = 0.1  # drawing that falls further behind leaves pictures out, and stays live
 _AHEAD_S = 0.25
 _AHEAD_BYTES = 64 * 2**20
 _DRAWING_NICE = 5  # further back, a busy machine would draw too few pictures
@@ -34,11 +35,11 @@ class DemoSource:
     """Animates a photograph with scripted expressions.
 
     In real time it behaves as a lab camera does: a frame is there when its time has come, a reader
-    that is late by no more than the driver's buffers hold (`CameraConfig.buffer_s`) still finds it,
-    and what is lost beyond that is told (cause `demo_late`). The time of capture is when the frame
-    was due, so that being late counts as latency. A camera costs its host nothing, so pictures are
-    drawn ahead, on a thread that gives way to the session (`glint-demo`). Otherwise it waits for
-    its reader, and every frame comes.
+    that is late finds what was drawn by then, as in a driver's buffers, and what is lost beyond
+    that is told (cause `demo_late`). The time of capture is when the frame was due, so that being
+    late counts as latency. A camera costs its host nothing, so pictures are drawn ahead, on a
+    thread that gives way to the session (`glint-demo`). Otherwise it waits for its reader, and
+    every frame comes.
 
     Args:
         spec: `demo`.
@@ -217,7 +218,7 @@ class DemoSource:
         index = 0
         try:
             while index < self._frames and (picture := ring.claim()) is not None:
-                index = max(index, self._kept_from())
+                index = max(index, self._kept_from(_DRAWN_LATE_S))
                 self._draw(index, picture)
                 time_s = index / self._fps
                 ring.publish(Frame(index, time_s, time_s, 0.0, 0, "", picture), None)
@@ -233,7 +234,7 @@ class DemoSource:
         if self._next == 0:
             self._started_s = time.perf_counter() + _FIRST_PICTURE_S
         while (slot := self._to_show.next()) is not None:
-            if slot.frame.index >= self._kept_from():
+            if slot.frame.index >= self._kept_from(self._options.camera.buffer_s):
                 np.copyto(out, slot.frame.image)
                 self._wait_until(self._started_s + slot.frame.time_s)
                 return slot.frame.index
@@ -243,9 +244,9 @@ class DemoSource:
             raise self._failure
         return None
 
-    def _kept_from(self) -> int:
-        """The oldest picture that a reader still finds; the last one never goes."""
-        late_s = time.perf_counter() - self._started_s - self._options.camera.buffer_s
+    def _kept_from(self, keep_s: float) -> int:
+        """The oldest picture when none is kept longer than this; the last one never goes."""
+        late_s = time.perf_counter() - self._started_s - keep_s
         return max(0, min(math.floor(late_s * self._fps), self._frames - 1)) if late_s > 0 else 0
 
     def _wait_until(self, deadline_s: float) -> None:
