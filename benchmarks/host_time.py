@@ -10,7 +10,7 @@ import multiprocessing
 import threading
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -48,8 +48,7 @@ class HostTime:
 @contextmanager
 def watched_host() -> Iterator[HostTime]:
     """Watch what the host takes while the body runs."""
-    seen, done = HostTime(), threading.Event()
-    before = _times()
+    seen, before = HostTime(), _times()
 
     def step() -> None:
         nonlocal before
@@ -60,15 +59,30 @@ def watched_host() -> Iterator[HostTime]:
             seen.taken.append(taken / whole)
         before = now
 
-    def watch() -> None:
-        while not done.wait(_STEP_S):
-            step()
-        step()
+    with repeated(step, _STEP_S, "benchmark-host"):
+        yield seen
 
-    thread = threading.Thread(target=watch, name="benchmark-host", daemon=True)
+
+@contextmanager
+def repeated(work: Callable[[], None], interval_s: float, name: str) -> Iterator[None]:
+    """Do something every so many seconds while the body runs, and once at its end.
+
+    Args:
+        work: What to do.
+        interval_s: Seconds between two times.
+        name: Of the thread that does it.
+    """
+    done = threading.Event()
+
+    def run() -> None:
+        while not done.wait(interval_s):
+            work()
+        work()
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
-        yield seen
+        yield
     finally:
         done.set()
         thread.join()

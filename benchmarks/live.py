@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from tqdm import tqdm
 
 from benchmarks.arguments import exit_with, floats, live_parser, some_of
 from benchmarks.headless import Ended, run_to_end
-from benchmarks.host_time import parallel_gain
+from benchmarks.host_time import parallel_gain, repeated
 from benchmarks.memory_source import MemorySource
 from benchmarks.results import number, save, table
 from engines.motion.canonical import FACE_SIZE
@@ -81,23 +80,16 @@ class MemoryCurve:
 @contextmanager
 def watched_memory(interval_s: float = 0.25) -> Iterator[MemoryCurve]:
     """Sample the memory of this process while the body runs."""
-    curve, done, process = MemoryCurve(), threading.Event(), psutil.Process()
+    curve, process = MemoryCurve(), psutil.Process()
     started = time.perf_counter()
 
     def sample() -> None:
-        while True:
-            curve.times_s.append(time.perf_counter() - started)
-            curve.resident_mb.append(process.memory_info().rss / 1e6)
-            if done.wait(interval_s):
-                return
+        curve.times_s.append(time.perf_counter() - started)
+        curve.resident_mb.append(process.memory_info().rss / 1e6)
 
-    thread = threading.Thread(target=sample, name="benchmark-memory", daemon=True)
-    thread.start()
-    try:
+    sample()
+    with repeated(sample, interval_s, "benchmark-memory"):
         yield curve
-    finally:
-        done.set()
-        thread.join()
 
 
 # -- building blocks -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What 200 frames a second cost live: with every spotter, every recogniser, and while recording.
+"""What 200 frames a second cost live: with every engine, and while recording.
 
     python -m benchmarks.realtime
     python -m benchmarks.realtime --seconds 10 --parts spotters --json /tmp/realtime.json

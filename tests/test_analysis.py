@@ -56,6 +56,6 @@ def test_a_neutral_face_taken_by_hand_is_what_motion_is_measured_from():
     assert max(moved[:300]) < 1e-3
     assert min(moved[301:330]) > 0.005
     assert max(moved[330:]) < 1e-3
-    last = {event.id: event for event in events}
-    assert all(event.state is not EventState.CONFIRMED for event in last.values()), "left open"
-    assert all(event.offset_s is None or event.offset_s < 3.31 for event in last.values())
+    (last,) = {event.id: event for event in events}.values()
+    assert last.state in (EventState.CLOSED, EventState.WITHDRAWN), "left open"
+    assert "realigned" in last.quality
