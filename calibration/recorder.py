@@ -355,7 +355,7 @@ class _Sheet:
                     sample,
                     motion=sample.motion.copy(),
                     velocity=sample.velocity.copy(),
-                    strain=sample.strain.copy(),
+                    strain=None if sample.strain is None else sample.strain.copy(),
                     eyes=sample.eyes.copy(),
                     face=None,
                 )

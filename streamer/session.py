@@ -82,7 +82,10 @@ def build_pipeline(
     stages = Stages(
         aligner=aligner,
         meter=lambda info, spotter: MotionMeter(
-            config.motion, info.fps_nominal, delta_flow=spotter.reads_delta_flow
+            config.motion,
+            info.fps_nominal,
+            delta_flow=spotter.reads_delta_flow,
+            strain=spotter.reads_strain,
         ),
         spotter=lambda info: create_spotter(
             config.spotter, config.flow_spotter, info.fps_nominal, config.backend

@@ -95,6 +95,7 @@ class EveryTenth:
 
     name, version, look_ahead_s = "tenth", "1", 0.0
     reads_delta_flow = False
+    reads_strain = False
     threshold_factor = 1.0
 
     def __init__(self) -> None:

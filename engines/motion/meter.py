@@ -42,9 +42,12 @@ class MotionMeter:
         fps: Nominal frame rate; only sizes the memory of past faces.
         delta_flow: Measure the dense flow from t - delta too. It costs as much as the first, so
             only for engines that read it; region velocity is measured without it.
+        strain: Measure the strain of the regions; False for engines that do not read it.
     """
 
-    def __init__(self, config: MotionConfig, fps: float, *, delta_flow: bool = False) -> None:
+    def __init__(
+        self, config: MotionConfig, fps: float, *, delta_flow: bool = False, strain: bool = True
+    ) -> None:
         self._config = config
         self._flow = create_flow(config.flow)
         slots = math.ceil(config.delta_s * fps * 1.5) + 4
@@ -56,7 +59,7 @@ class MotionMeter:
         self._past_s = np.full(slots, -math.inf)
         self._motion = np.zeros((_R, 2), np.float32)
         self._velocity = np.zeros((_R, 2), np.float32)
-        self._strain = np.zeros(_R, np.float32)
+        self._strain = np.zeros(_R, np.float32) if strain else None
         self._eyes = np.zeros((2, 2), np.float32)
         self._reference = np.zeros(_SHAPE, np.uint8)
         self._seen = np.zeros(DELTA_SHAPE, np.uint8)
@@ -113,7 +116,8 @@ class MotionMeter:
         moved += self._carried
         self._motion[:] = moved[:_R]
         self._eyes[:] = moved[_R:]
-        self._measure_strain(cells)
+        if self._strain is not None:
+            self._measure_strain(cells, self._strain)
         before, delta_s = self._before(time_s)
         flow_delta = change = None
         self._velocity[:] = 0
@@ -151,7 +155,7 @@ class MotionMeter:
         moved: npt.NDArray[np.float32] = means[: _R + 2] - head.reshape(-1, 2)
         return moved
 
-    def _measure_strain(self, cells: npt.NDArray[np.float32]) -> None:
+    def _measure_strain(self, cells: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
         """Mean magnitude of the optical strain tensor (Shreve et al. 2011) of each region."""
         assert self._weights is not None
         dx = cells[1:-1, 2:] - cells[1:-1, :-2]
@@ -161,8 +165,8 @@ class MotionMeter:
         squares += dy[..., 1] ** 2
         squares += 0.5 * shear * shear
         np.sqrt(squares, out=self._magnitude[1:-1, 1:-1])
-        self._strain[:] = self._weights.matrix[:_R] @ self._magnitude.ravel()
-        self._strain *= np.float32(GRID / (2 * FACE_SIZE))
+        out[:] = self._weights.matrix[:_R] @ self._magnitude.ravel()
+        out *= np.float32(GRID / (2 * FACE_SIZE))
 
     def _before(self, time_s: float) -> tuple[int | None, float]:
         """Where the newest face that is at least delta old is kept, and its age."""
@@ -217,17 +221,22 @@ class MotionMeter:
         the way back from there would be read in full.
         """
         config = self._config
-        speed = float(np.abs(self._velocity).max()) / delta_s if delta_s > 0 else math.inf
+        speed = cv2.norm(self._velocity, cv2.NORM_INF) / delta_s if delta_s > 0 else math.inf
         if speed > config.still_speed:
             self._still_since = math.inf
         elif self._still_since == math.inf:
             self._still_since = time_s
         age = time_s - self._reference_s
         still = time_s - self._still_since >= config.delta_s
-        neutral = float(np.abs(moved[:_R] - self._carried[:_R]).max()) <= config.neutral_iod
-        if (still and neutral and age >= config.reference_s) or age >= config.reference_limit_s:
+        due = still and age >= config.reference_s and self._is_neutral(moved)
+        if due or age >= config.reference_limit_s:
             self._carried = moved.copy()
             self._renew(face, mesh, time_s)
+
+    def _is_neutral(self, moved: npt.NDArray[np.float32]) -> bool:
+        """Whether no region has moved far since the reference was taken."""
+        shown = np.abs(moved[:_R] - self._carried[:_R])
+        return float(shown.max()) <= self._config.neutral_iod
 
     def _sample(
         self,
@@ -244,7 +253,8 @@ class MotionMeter:
     ) -> MotionSample:
         if face is None:
             for array in (self._motion, self._velocity, self._strain, self._eyes):
-                array[:] = 0
+                if array is not None:
+                    array[:] = 0
         return MotionSample(
             index=index,
             time_s=time_s,

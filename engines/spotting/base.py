@@ -28,7 +28,8 @@ class MotionSample:
             inter-ocular distances, head motion subtracted; x to the image's right, y down.
             R and the order are those of `engines.motion.canonical.REGION_NAMES`.
         velocity: (R, 2) float32, displacement over the last `delta_s` seconds, same units.
-        strain: (R,) float32, mean optical strain magnitude of each region.
+        strain: (R,) float32, mean optical strain magnitude of each region; None for a spotter
+            that does not read it.
         eyes: (2, 2) float32, displacement of the two eye apertures (gating of blink and gaze).
         head_speed: Head motion in inter-ocular distances a second.
         delta_s: The time that `velocity` spans, in seconds.
@@ -49,7 +50,7 @@ class MotionSample:
     restart: bool
     motion: npt.NDArray[np.float32]
     velocity: npt.NDArray[np.float32]
-    strain: npt.NDArray[np.float32]
+    strain: npt.NDArray[np.float32] | None
     eyes: npt.NDArray[np.float32]
     head_speed: float
     delta_s: float
@@ -86,6 +87,8 @@ class Spotter(Protocol):
     version: str
     reads_delta_flow: bool
     """Whether `MotionSample.flow_delta` is worth measuring for it."""
+    reads_strain: bool
+    """Whether `MotionSample.strain` is."""
 
     @property
     def look_ahead_s(self) -> float:

@@ -34,6 +34,7 @@ class EnsembleSpotter:
         self.name = f"{first.name}+{second.name}"
         self.version = f"{first.version}+{second.version}"
         self.reads_delta_flow = first.reads_delta_flow or second.reads_delta_flow
+        self.reads_strain = first.reads_strain or second.reads_strain
         networks = [each for each in (first, second) if hasattr(each, "backend")]
         if networks:  # sessions tell what runs a network, and why it is not what was asked for
             self.backend = "+".join(dict.fromkeys(each.backend for each in networks))

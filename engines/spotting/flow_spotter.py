@@ -101,6 +101,7 @@ class FlowSpotter:
     name = "flow"
     version = "2"
     reads_delta_flow = False
+    reads_strain = False
 
     def __init__(self, config: FlowSpotterConfig, fps: float) -> None:
         self.config = config
@@ -204,14 +205,15 @@ class FlowSpotter:
         length = np.sqrt(np.square(moved).sum(axis=1))
         # Lids close downwards on both eyes; a raised or tightened lid moves the other way.
         # What stays shut is no blink: cheeks push the eyes shut in a smile.
-        if moved[_R:, 1].mean() <= config.blink_iod:
+        if (moved.item(_R, 1) + moved.item(_R + 1, 1)) / 2 <= config.blink_iod:
             self._eyes_open_s = now
         elif now - self._eyes_open_s <= config.blink_s:
             self._eyes_shut_s = now
         blinking = now - self._eyes_shut_s <= config.blink_hold_s
         # A glance drags the skin around the eyes along: whatever begins with it must be clearer.
         before = self._history.since(now - config.gaze_s)[2][0]
-        if abs(float((smooth - before)[_R:, 0].mean())) > config.gaze_iod:
+        across = smooth.item(_R, 0) + smooth.item(_R + 1, 0)
+        if abs(across - before.item(_R, 0) - before.item(_R + 1, 0)) / 2 > config.gaze_iod:
             self._glance_s = now
         caution = config.gaze_caution if now - self._glance_s <= config.gaze_s else 1.0
         if blinking:

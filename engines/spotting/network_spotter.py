@@ -133,6 +133,7 @@ class ScoringSpotter(ABC):
 
     name: str
     reads_delta_flow = True
+    reads_strain = False
 
     def __init__(self, manifest: SpottingManifest, graph: GraphRunner, judge: ScoreJudge) -> None:
         self.version = manifest.version

@@ -245,6 +245,7 @@ class ProposalSpotter:
     """
 
     reads_delta_flow = True
+    reads_strain = True
 
     def __init__(
         self,
@@ -359,6 +360,7 @@ class OfflineProposalSpotter:
     """
 
     reads_delta_flow = True
+    reads_strain = True
     look_ahead_s = math.inf
 
     def __init__(

@@ -56,7 +56,7 @@ def kept(sample: MotionSample) -> MotionSample:
         sample,
         motion=sample.motion.copy(),
         velocity=sample.velocity.copy(),
-        strain=sample.strain.copy(),
+        strain=None if sample.strain is None else sample.strain.copy(),
         eyes=sample.eyes.copy(),
         face=None,
         flow_delta=None,

@@ -32,7 +32,7 @@ from streamer.alignment.face_mesh import (
     draw_crop,
     outer_eye_alignment,
 )
-from streamer.alignment.similarity import Points, Similarity, to_xy
+from streamer.alignment.similarity import Points, Similarity
 from streamer.alignment.tracking import HeadTracker
 from streamer.config import AlignmentConfig
 from streamer.errors import SourceError
@@ -113,6 +113,7 @@ class FaceAligner:
         self._stable = np.array(index.STABLE)
         self._skin = np.zeros(_SIZE, np.uint8)
         cv2.ellipse(self._skin, (64, 64), (36, 46), 0, 0, 360, (255,), -1)
+        self._skin_pixels = cv2.countNonZero(self._skin)
 
     def open(self) -> None:
         """Load MediaPipe's models.
@@ -202,7 +203,8 @@ class FaceAligner:
                 borderMode=cv2.BORDER_REPLICATE,
             )
         )
-        mean = cv2.mean(warped, self._skin)[0]
+        # The sum of the skin's pixels; OpenCV's mean of them costs fifteen times as much.
+        mean = cv2.norm(warped, cv2.NORM_L1, self._skin) / self._skin_pixels
         face.luminance = mean
         if mean < 2.0:
             return None
@@ -333,8 +335,8 @@ class FaceAligner:
     def _describe(self, face: _Face, frame: Frame) -> Alignment:
         back = face.alignment.inverse()
         outline = back(face.mesh[self._outline])
-        left, right = float(outline.real.min()), float(outline.real.max())
-        top, bottom = float(outline.imag.min()), float(outline.imag.max())
+        xy = outline.view(np.float64).reshape(-1, 2)
+        (left, top), (right, bottom) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
         height, width = frame.image.shape[:2]
         inter_ocular = INTER_OCULAR_PX * abs(back.a)
         # Face Mesh sees the face upright: the tilt that alignment took out is put back.
@@ -359,7 +361,7 @@ class FaceAligner:
             confidence=face.confidence,
             pose=pose,
             box=(left, top, right - left, bottom - top),
-            landmarks=to_xy(outline),
+            landmarks=xy.astype(np.float32),
             mesh=face.mesh_xyz,
             inter_ocular_px=inter_ocular,
             head_speed=self._head_speed(back, frame.time_s),

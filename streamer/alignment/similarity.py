@@ -84,9 +84,13 @@ class Correspondence:
         self._source = source
         self._target = target
         conjugate = source.conj()
-        self._moments = np.stack(
-            [np.ones_like(source), source, target, conjugate * source, conjugate * target]
-        )
+        moments = np.empty((5, len(source)), np.complex128)
+        moments[0] = 1.0
+        moments[1] = source
+        moments[2] = target
+        np.multiply(conjugate, source, out=moments[3])
+        np.multiply(conjugate, target, out=moments[4])
+        self._moments = moments
 
     def fit(self, weights: npt.NDArray[np.float64]) -> Similarity:
         """Return the least-squares transform; weights (N,) are not negative, not all zero."""

@@ -25,6 +25,7 @@ class Scripted:
 
     version = "1"
     reads_delta_flow = False
+    reads_strain = False
 
     def __init__(self, name: str, *script: tuple[float, float, str], later_s: float = 0.1) -> None:
         self.name = name

@@ -202,5 +202,6 @@ def event_features(clip: EventClip) -> npt.NDArray[np.float64] | None:
             head_speed=0.0,
         )
     assert sample is not None
+    assert sample.strain is not None
     parts = (sample.motion.ravel(), sample.eyes.ravel(), sample.strain)
     return np.concatenate(parts, dtype=np.float64)

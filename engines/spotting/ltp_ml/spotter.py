@@ -188,6 +188,7 @@ class LtpMlSpotter:
 
     name = NAME
     reads_delta_flow = False
+    reads_strain = False
 
     def __init__(self, fps: float, manifest: LtpMlManifest | None = None) -> None:
         manifest = manifest or read_manifest(MANIFEST)
