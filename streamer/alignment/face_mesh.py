@@ -25,6 +25,8 @@ from streamer.scheduling import give_way
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streamer.alignment.mesh_graph import MeshGraph
+
 CROP_SIZE = 192
 """Side of the picture that Face Mesh sees, in pixels; its own input is as large."""
 
@@ -35,11 +37,6 @@ CANONICAL_TO_CROP = Similarity(
     complex(CROP_SIZE / (FACE_SIZE + 2 * CROP_MARGIN)),
     complex(1, 1) * CROP_MARGIN * CROP_SIZE / (FACE_SIZE + 2 * CROP_MARGIN),
 )
-
-# One landmark on the wire: tag and length, then x, y and z, each a tag and four bytes.
-_WIRE_BYTES = 17
-_WIRE_TAGS = [0, 1, 2, 7, 12]
-_WIRE_VALUES = [*range(3, 7), *range(8, 12), *range(13, 17)]
 
 _GRAPH_NICE = 10  # a tenth of a stage's weight: where all is busy, landmarks still come
 
@@ -98,7 +95,7 @@ class FaceMeshThread:
     def __init__(self) -> None:
         self._jobs: Queue[tuple[Callable[[], Any], Future[Any]] | None] = Queue(maxsize=2)
         self._thread: threading.Thread | None = None
-        self._mesh: Any = None
+        self._mesh: MeshGraph | None = None
         self._detectors: list[Any] = []
 
     def open(self) -> None:
@@ -164,9 +161,12 @@ class FaceMeshThread:
             loader.submit(self._make_graphs).result()
 
     def _make_graphs(self) -> None:
-        import mediapipe as mp  # noqa: PLC0415 - a second, and only where it is used
+        # A second, and only where it is used.
+        import mediapipe as mp  # noqa: PLC0415
 
-        self._mesh = mp.solutions.face_mesh.FaceMesh(static_image_mode=False, max_num_faces=1)
+        from streamer.alignment.mesh_graph import MeshGraph  # noqa: PLC0415
+
+        self._mesh = MeshGraph()
         # The short-range model misses small faces, the long-range one very near ones.
         self._detectors = [
             mp.solutions.face_detection.FaceDetection(
@@ -177,10 +177,11 @@ class FaceMeshThread:
 
     def _landmarks(self, crop: Image) -> tuple[Points, npt.NDArray[np.float64]] | None:
         """Landmarks and depth in crop pixels."""
-        found = self._mesh.process(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)).multi_face_landmarks
-        if not found:
+        assert self._mesh is not None
+        found = self._mesh.landmarks(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB))  # type: ignore[arg-type]
+        if found is None:
             return None
-        xyz = CROP_SIZE * _coordinates(found[0])
+        xyz = CROP_SIZE * found
         return to_points(xyz), xyz[:, 2]
 
     def _follow(self, crop: Image, picture: Image | None) -> MeshResult:
@@ -228,6 +229,7 @@ class FaceMeshThread:
         # The detector's eye points are pupils: about 0.7 of the outer corners' distance apart.
         centre, half = (right + left) / 2, (left - right) / 2 / 0.7
         alignment = Similarity.through((centre - half, centre + half), _EYES)
+        assert self._mesh is not None
         self._mesh.reset()
         result = self._settle(picture, alignment)
         if result is None:
@@ -247,21 +249,6 @@ class FaceMeshThread:
             points, depth = to_picture(landmarks[0]), landmarks[1] * abs(to_picture.a)
             alignment = outer_eye_alignment(points)
         return alignment, alignment(points), depth * abs(alignment.a)
-
-
-def _coordinates(landmarks: Any) -> npt.NDArray[np.float64]:
-    """(N, 3) coordinates of a `NormalizedLandmarkList`.
-
-    Its serialised form is read where it has the plain layout: the loop over the messages holds
-    the interpreter for longer than a frame takes at high rates.
-    """
-    wire = np.frombuffer(landmarks.SerializeToString(), np.uint8)
-    if wire.size == len(landmarks.landmark) * _WIRE_BYTES:
-        points = wire.reshape(-1, _WIRE_BYTES)
-        if (points[:, _WIRE_TAGS] == points[0, _WIRE_TAGS]).all():
-            values = np.ascontiguousarray(points[:, _WIRE_VALUES]).view("<f4")
-            return values.astype(np.float64)
-    return np.array([(p.x, p.y, p.z) for p in landmarks.landmark], np.float64)
 
 
 def draw_crop(picture: Image, alignment: Similarity) -> Image:
