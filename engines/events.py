@@ -80,6 +80,8 @@ class Event:
         action_units: Action unit (`AU12`) to its intensity in 0…1, where 1 is a movement of 3 %
             of the inter-ocular distance or more; what there is no evidence for is left out. None
             when they were not measured.
+        unit_probabilities: Action unit to the probability, in 0…1, with which the recogniser's
+            network sees it; None from a network that does not tell.
         explanation: What carried the answer; None from an engine that does not tell.
     """
 
@@ -101,6 +103,7 @@ class Event:
     emotion: str | None = None
     probabilities: Mapping[str, float] | None = None
     action_units: Mapping[str, float] | None = None
+    unit_probabilities: Mapping[str, float] | None = None
     explanation: Explanation | None = None
 
     @property

@@ -529,6 +529,7 @@ class Pipeline:
             emotion=result.emotion,
             probabilities=result.probabilities,
             action_units=result.action_units,
+            unit_probabilities=result.unit_probabilities,
         )
         try:
             explanation = recognition.explanation.result(max(until - time.monotonic(), 0.0))

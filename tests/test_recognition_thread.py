@@ -11,6 +11,8 @@ import pytest
 from benchmarks.recognition import Studio
 from engines.events import Explanation
 from engines.recognition.base import EventClip, Recognition
+from engines.recognition.registry import create_recognizer
+from engines.synthesis.action_units import ACTION_UNITS
 from engines.synthesis.expressions import PROTOTYPES
 from streamer.recognition import RecognitionThread
 
@@ -49,6 +51,25 @@ def recognized(answer: Recognition, clip: EventClip) -> Recognition:
         future = thread.submit(clip, wait=True)
         assert future is not None
         return future.result(timeout=30)
+
+
+@pytest.mark.parametrize("name", ["au-gacn", "au-landmark", "mer-gcn"])
+def test_networks_of_action_units_say_which_they_see(name: str, smile: EventClip) -> None:
+    thread = RecognitionThread(create_recognizer(name))
+    thread.start()
+    try:
+        future = thread.submit(smile, wait=True)
+        assert future is not None
+        result = future.result(timeout=30)
+    finally:
+        thread.close()
+    seen = result.unit_probabilities
+    assert seen is not None
+    assert list(seen) == [f"AU{number}" for number in ACTION_UNITS]
+    assert all(0.0 <= share <= 1.0 for share in seen.values())
+    assert max(seen, key=seen.__getitem__) == "AU12"
+    assert seen["AU2"] < 0.1
+    assert result.action_units  # measured all the same
 
 
 def test_measures_action_units_where_the_engine_does_not(smile: EventClip) -> None:

@@ -61,11 +61,13 @@ class Recognition:
         probabilities: Class to calibrated probability; sums to 1.
         action_units: As in `engines.events.Event`; None from an engine that does not measure
             them.
+        unit_probabilities: As in `engines.events.Event`.
     """
 
     emotion: str
     probabilities: Mapping[str, float]
     action_units: Mapping[str, float] | None = None
+    unit_probabilities: Mapping[str, float] | None = None
 
     @property
     def most_probable(self) -> str:

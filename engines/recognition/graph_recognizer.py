@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from engines.network_files import RecognitionManifest, open_network
+import numpy as np
+import numpy.typing as npt
+
+from engines.network_files import UNITS_NAME, RecognitionManifest, open_network
+from engines.recognition.base import Recognition, name_emotion
 
 
 class GraphRecognizer:
@@ -36,6 +42,27 @@ class GraphRecognizer:
         self.fallback = self._graph.fallback
         self._temperature = manifest.temperature
         self._unsure_below = manifest.unsure_below
+        self._units = tuple(f"AU{number}" for number in manifest.action_units)
+
+    def _named(
+        self,
+        shares: npt.NDArray[np.floating[Any]],
+        outputs: Mapping[str, npt.NDArray[np.float32]],
+    ) -> Recognition:
+        """Put an answer into words.
+
+        Args:
+            shares: (C,) calibrated probabilities of the classes.
+            outputs: What the network gave of this one event.
+
+        Returns:
+            The emotion, and the network's action units where it gives them.
+        """
+        answer = name_emotion(self.classes, shares, self._unsure_below)
+        if not self._units:
+            return answer
+        seen = outputs[UNITS_NAME][0].tolist()
+        return replace(answer, unit_probabilities=dict(zip(self._units, seen, strict=True)))
 
     def close(self) -> None:
         """Close the network."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from calibration.temperature import probabilities
 from engines.events import Explanation
 from engines.motion.canonical import FACE_SIZE
-from engines.recognition.base import EventClip, Recognition, name_emotion
+from engines.recognition.base import EventClip, Recognition
 from engines.recognition.explanation import (
     LEAST_SHARE,
     blame,
@@ -56,7 +56,7 @@ class SequenceRecognizer(GraphRecognizer):
         """
         outputs = self.outputs(clip)
         shares = probabilities(outputs[OUTPUT_NAME].astype(np.float64), self._temperature)[0]
-        return name_emotion(self.classes, shares, self._unsure_below)
+        return self._named(shares, outputs)
 
     def explain(self, clip: EventClip, answer: Recognition) -> Explanation:
         """Tell which regions and moments carried an answer; see `engines.recognition.base`.

@@ -129,11 +129,13 @@ def _row(reviewed: ReviewedEvent) -> dict[str, Any]:
     document = finite(event_document(reviewed.event))
     probabilities = document.pop("probabilities") or {}
     action_units = document.pop("action_units") or {}
+    unit_probabilities = document.pop("unit_probabilities") or {}
     explanation = document.pop("explanation")
     return {
         **document,
         **{f"p_{name}": value for name, value in probabilities.items()},
         **action_units,
+        **{f"p_{name}": value for name, value in unit_probabilities.items()},
         "explanation": None if explanation is None else json.dumps(explanation),
         "found_emotion": reviewed.found_emotion,
         **{name: getattr(reviewed.found, name.removeprefix("found_"), None) for name in _FOUND},

@@ -26,6 +26,7 @@ def event_document(event: Event) -> dict[str, Any]:
         "emotion": event.emotion,
         "probabilities": _rounded_all(event.probabilities),
         "action_units": _rounded_all(event.action_units),
+        "unit_probabilities": _rounded_all(event.unit_probabilities),
         "explanation": _explained(event.explanation),
         "spotter": event.spotter,
         "recognizer": event.recognizer,

@@ -53,6 +53,8 @@ def check(recognizer: Recognizer, result: Recognition) -> None:
     assert min(result.probabilities.values()) >= 0
     assert result.emotion in (result.most_probable, UNSURE)
     assert result.probabilities[result.most_probable] == max(result.probabilities.values())
+    if result.unit_probabilities is not None:
+        assert all(0.0 <= share <= 1.0 for share in result.unit_probabilities.values())
 
 
 def test_is_a_recognizer_that_says_what_it_is(recognizer: Recognizer) -> None:

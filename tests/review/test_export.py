@@ -181,6 +181,17 @@ def test_parquet_has_typed_columns_with_and_without_events(session, tmp_path):
     assert pl.read_parquet(empty).schema["regions"] == pl.List(pl.String)
 
 
+def test_parquet_has_what_a_network_of_action_units_saw(session, tmp_path):
+    pl = pytest.importorskip("polars")
+    first, *others = (session / "events.jsonl").read_text().splitlines()
+    seen = {**json.loads(first), "unit_probabilities": {"AU4": 0.125, "AU12": 0.875}}
+    (session / "events.jsonl").write_text("\n".join([json.dumps(seen), *others]) + "\n")
+    _, events_path = export([read_session(session)], "parquet", tmp_path)
+    events = pl.read_parquet(events_path)
+    assert events["p_AU12"].to_list() == [0.875, *[None] * len(others)]
+    assert events["p_AU4"].to_list() == [0.125, *[None] * len(others)]
+
+
 def test_parquet_without_polars_is_said_in_one_sentence(recorded, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "polars", None)
     assert run("export", recorded, "--to", "parquet", "--out", tmp_path) == 2

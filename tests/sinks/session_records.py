@@ -66,6 +66,7 @@ EVENT = Event(
     emotion="positive",
     probabilities={"negative": 0.1, "positive": 0.85, "surprise": 0.05},
     action_units={"AU6": 0.25, "AU12": 0.8000004},
+    unit_probabilities={"AU4": 0.1, "AU12": 0.9000004},
     explanation=Explanation({"left_mouth_corner": 0.61234, "chin": 0.2}, ((1.05, 0.4),)),
 )
 METRICS = SessionMetrics(

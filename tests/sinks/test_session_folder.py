@@ -118,6 +118,7 @@ def test_events_are_written_when_they_close_with_the_promised_fields(sink, folde
         "emotion",
         "probabilities",
         "action_units",
+        "unit_probabilities",
         "explanation",
         "spotter",
         "recognizer",
@@ -130,6 +131,7 @@ def test_events_are_written_when_they_close_with_the_promised_fields(sink, folde
     assert line["regions"] == ["left_mouth_corner", "right_mouth_corner"]
     assert line["probabilities"] == {"negative": 0.1, "positive": 0.85, "surprise": 0.05}
     assert line["action_units"] == {"AU6": 0.25, "AU12": 0.8}
+    assert line["unit_probabilities"] == {"AU4": 0.1, "AU12": 0.9}
     assert line["explanation"] == {
         "regions": {"left_mouth_corner": 0.612, "chin": 0.2},
         "frames": [[1.05, 0.4]],
@@ -138,10 +140,11 @@ def test_events_are_written_when_they_close_with_the_promised_fields(sink, folde
 
 def test_an_event_without_recognition_has_nulls(sink, folder):
     sink.open(SESSION)
-    nothing = ("recognizer", "emotion", "probabilities", "action_units", "explanation")
+    nothing = ("recognizer", "emotion", "probabilities", "action_units", "unit_probabilities")
+    nothing += ("explanation",)
     sink.on_event(replace(EVENT, score=math.inf, **dict.fromkeys(nothing)))
     (line,) = read_lines(folder / "events.jsonl")
-    assert [line[name] for name in (*nothing, "score")] == [None] * 6
+    assert [line[name] for name in (*nothing, "score")] == [None] * 7
 
 
 def test_frames_csv_has_openface_s_columns_then_score_threshold_and_motion(sink, folder):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from engines.events import Explanation
 from engines.motion.tvl1 import TvL1Flow
 from engines.network_files import INPUT_NAME
-from engines.recognition.base import EventClip, Recognition, name_emotion, steady_face
+from engines.recognition.base import EventClip, Recognition, steady_face
 from engines.recognition.explanation import (
     blame,
     log_odds,
@@ -53,8 +53,8 @@ class FlowPictureRecognizer(GraphRecognizer):
             The emotion and calibrated probabilities. A clip without any motion gives the network's
             answer to nothing; such an event never reaches recognition.
         """
-        shares = self.outputs(clip)[OUTPUT_NAME][0]
-        return name_emotion(self.classes, shares, self._unsure_below)
+        outputs = self.outputs(clip)
+        return self._named(outputs[OUTPUT_NAME][0], outputs)
 
     def outputs(self, clip: EventClip) -> dict[str, npt.NDArray[np.float32]]:
         """Everything that the network gives of an event: name to (1, …) float32."""

@@ -622,6 +622,8 @@ globalThis.GlintLive = (() => {
     };
   };
 
+  const likely = (shares) => Object.fromEntries(Object.entries(shares ?? {}).filter(([, share]) => share >= 0.5));
+
   const bars = (title, shares, colour) => {
     const given = Object.entries(shares ?? {}).sort((a, b) => b[1] - a[1]);
     if (!given.length) return null;
@@ -648,7 +650,7 @@ globalThis.GlintLive = (() => {
           el("p", {}, times, event.score === null ? "" : `, score ${event.score.toFixed(2)}`),
           el("p", { class: "gl-soft" }, event.regions.map(words).join(", ")),
           event.quality.length ? el("p", { class: "gl-quality" }, event.quality.map(words).join(", ")) : null)),
-      el("div", { class: "gl-shares" }, bars("Probabilities", event.probabilities, emotionClass), bars("Action units", event.action_units, () => "score")),
+      el("div", { class: "gl-shares" }, bars("Probabilities", event.probabilities, emotionClass), bars("Action units, intensity", event.action_units, () => "score"), bars("Action units, probability by the network", likely(event.unit_probabilities), () => "score")),
       el("div", { class: "gl-actions" },
         el("button", { "data-action": "confirm", disabled: open, "aria-pressed": String(event.verdict === "confirmed"), click: KEYS.y }, "Right (Y)"),
         el("button", { "data-action": "reject", disabled: open, "aria-pressed": String(event.verdict === "rejected"), click: KEYS.n }, "Wrong (N)"),

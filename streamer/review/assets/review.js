@@ -467,8 +467,10 @@ const drawEditor = () => {
   drawEmotions(event);
   drawCourse(event);
   const units = Object.entries(event.action_units || {}).map(([name, share]) => `${name} ${Math.round(100 * share)} %`);
+  const likely = Object.entries(event.unit_probabilities || {}).filter(([, share]) => share >= 0.5).map(([name, share]) => `${name} ${Math.round(100 * share)} %`);
   $("event-facts").textContent = [
-    event.regions.length && `Moved: ${event.regions.map(words).join(", ")}.`, units.length && `Action units: ${units.join(", ")}.`,
+    event.regions.length && `Moved: ${event.regions.map(words).join(", ")}.`, units.length && `Action units, intensity: ${units.join(", ")}.`,
+    likely.length && `By the network, probability: ${likely.join(", ")}.`,
     event.score !== null && `Peak score ${number(event.score, 1)}.`, event.spotter && `${event.spotter}${event.recognizer ? `, ${event.recognizer}` : ""}.`,
     event.relabelled && `Found as ${event.found.emotion || "unnamed"}.`,
   ].filter(Boolean).join(" ");
