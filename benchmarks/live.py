@@ -9,11 +9,14 @@ Run it on an otherwise idle machine. What is compared with one another is measur
 from __future__ import annotations
 
 import argparse
+import math
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -261,37 +264,58 @@ def _figures(ended: Ended) -> dict[str, Any]:
 def offline_rates(fps: float, size: tuple[int, int], seconds: float) -> list[dict[str, Any]]:
     """Analyse one clip as fast as possible from a video, a folder and memory.
 
-    Reading alone tells how much of the time is the decoder's.
+    Reading alone tells how much of the time is the decoder's. An archive is analysed with several
+    recordings at once, each in a process of its own, as `run_live.py batch --jobs` does.
     """
     pictures = film(fps, size)
     frames = round(fps * seconds)
+    cores = psutil.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, images = folder / "clip.avi", folder / "images"
         images.mkdir()
         _write_clip(MemorySource(pictures, fps, frames, realtime=False), path, images, fps)
-        options = SourceOptions(realtime=False)
         kinds: Mapping[str, Callable[[], FrameSource]] = {
-            "video (MJPG in AVI)": lambda: VideoFileSource(str(path), options),
-            "folder (JPEG)": lambda: ImageFolderSource(
-                str(images), SourceOptions(fps=fps, realtime=False)
-            ),
+            "video (MJPG in AVI)": partial(_source, path, fps),
+            "folder (JPEG)": partial(_source, images, fps),
             "memory (no decoder)": lambda: MemorySource(pictures, fps, frames, realtime=False),
         }
         rows: list[dict[str, Any]] = []
         for kind, build in kinds.items():
             alone = frames / _read_through(build())
-            ended = run_to_end(
-                GlintConfig(), build(), [SessionFolderSink(folder / f"session-{len(rows)}")]
-            )
-            figures = _figures(ended)
-            figures |= {
-                "source": kind,
-                "fps_analysed": ended.metrics.analysed / ended.wall_s,
-                "fps_reading_alone": alone,
-            }
-            rows.append(figures)
+            rows.append({"source": kind, **_offline(build()), "fps_reading_alone": alone})
+        for kind, place in (("videos", path), ("folders", images)):
+            rows.append({"source": f"{cores} {kind} at once", **_at_once(place, fps, cores)})
     return rows
+
+
+def _source(place: Path, fps: float) -> FrameSource:
+    if place.is_dir():
+        return ImageFolderSource(str(place), SourceOptions(fps=fps, realtime=False))
+    return VideoFileSource(str(place), SourceOptions(realtime=False))
+
+
+def _offline(source: FrameSource) -> dict[str, Any]:
+    """Analyse a source into a session folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        ended = run_to_end(GlintConfig(), source, [SessionFolderSink(Path(folder) / "session")])
+    return {**_figures(ended), "fps_analysed": ended.metrics.analysed / ended.wall_s}
+
+
+def _at_once(place: Path, fps: float, processes: int) -> dict[str, Any]:
+    """Analyse the same recording in several processes at once; rates and cores are their sums."""
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        work = [(place, fps)] * processes
+        pool.starmap(_recording, work, chunksize=1)  # all have started and loaded the models
+        ended = pool.starmap(_recording, work, chunksize=1)
+    return {
+        **{key: sum(each[key] for each in ended) for key in ("analysed", "fps_analysed", "cores")},
+        "stolen": float(np.mean([each["stolen"] for each in ended])),
+    }
+
+
+def _recording(place: Path, fps: float) -> dict[str, Any]:
+    return _offline(_source(place, fps))
 
 
 def _write_clip(source: FrameSource, video: Path, images: Path, fps: float) -> None:
@@ -405,14 +429,22 @@ def report(measured: Mapping[str, Any], size: tuple[int, int]) -> str:
         parts += [
             "## Offline",
             table(
-                ["source", "frames", "analysed fps", "reading alone fps", "cores"],
+                [
+                    "source",
+                    "frames",
+                    "analysed fps",
+                    "reading alone fps",
+                    "cores",
+                    "taken by the host",
+                ],
                 (
                     [
                         row["source"],
                         row["analysed"],
                         number(row["fps_analysed"], 0),
-                        number(row["fps_reading_alone"], 0),
+                        number(row.get("fps_reading_alone", math.nan), 0),
                         number(row["cores"]),
+                        f"{row['stolen']:.1%}",
                     ]
                     for row in measured["offline"]
                 ),
