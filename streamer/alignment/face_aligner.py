@@ -14,6 +14,7 @@ from __future__ import annotations
 import cmath
 import math
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -61,6 +62,7 @@ class _Face:
     key_s: float  # stream time of the key picture
     mesh: Points  # averaged landmarks, canonical
     mesh_xyz: npt.NDArray[np.float32]
+    outline: Points  # of the mesh
     depth: npt.NDArray[np.float64]
     confirmed_s: float  # stream time of the last picture in which Face Mesh saw the face
     shrink: int  # pictures are shrunk by this before warping, against aliasing
@@ -150,19 +152,16 @@ class FaceAligner:
     def _track(self, face: _Face, frame: Frame, out: Image) -> bool:
         """Update the alignment and draw the canonical face; False when tracking fails."""
         picture, offset = self._neighbourhood(frame.image, face)
-        drawn = self._draw(picture, offset, face)
-        if drawn is None:
+        if not self._draw(picture, offset, face, out):
             return False
-        step = face.tracker.locate(drawn)
+        step = face.tracker.locate(out)
         if step is None or step.agreement < _MIN_AGREEMENT:
             return False
         face.alignment = step.correction.after(face.alignment)
         face.confidence = step.agreement
-        if step.correction.reach(_CENTRE, FACE_SIZE / 2) > _REDRAW_PX:
-            drawn = self._draw(picture, offset, face)
-            if drawn is None:
-                return False
-        np.copyto(out, drawn)
+        far = step.correction.reach(_CENTRE, FACE_SIZE / 2) > _REDRAW_PX
+        if far and not self._draw(picture, offset, face, out):
+            return False
         if frame.time_s - face.key_s > _KEY_AGE_S:
             face.tracker = HeadTracker(out, face.mesh[self._stable])
             face.key_s = frame.time_s
@@ -187,10 +186,14 @@ class FaceAligner:
             part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         return part, complex(x0, y0)
 
-    def _draw(self, picture: Image, offset: complex, face: _Face) -> Image | None:
-        """The canonical face with its luminance brought to a fixed mean (against lamp ripple)."""
+    def _draw(self, picture: Image, offset: complex, face: _Face, out: Image) -> bool:
+        """Draw the canonical face, its luminance brought to a fixed mean (against lamp ripple).
+
+        Returns:
+            False where there is nothing to be seen.
+        """
         if min(picture.shape[:2]) < 16:
-            return None
+            return False
         k = face.shrink
         from_part = Similarity(complex(k), offset + complex(1, 1) * (k - 1) / 2)
         # Warping colours and then turning the small face gray costs less than a gray picture.
@@ -207,9 +210,9 @@ class FaceAligner:
         mean = cv2.norm(warped, cv2.NORM_L1, self._skin) / self._skin_pixels
         face.luminance = mean
         if mean < 2.0:
-            return None
-        scaled: Image = cv2.convertScaleAbs(warped, alpha=_TARGET_LUMINANCE / mean)  # type: ignore[assignment]
-        return scaled
+            return False
+        cv2.convertScaleAbs(warped, out, _TARGET_LUMINANCE / mean)
+        return True
 
     def _lose(self) -> None:
         face, self._face = self._face, None
@@ -278,14 +281,15 @@ class FaceAligner:
             key_s=taken_s,
             mesh=found.points,
             mesh_xyz=_xyz(found.points, found.depth),
+            outline=found.points[self._outline],
             depth=found.depth,
             confirmed_s=taken_s,
             shrink=max(1, int(inter_ocular / INTER_OCULAR_PX)),
             pose=_pose(found.points, found.depth),
             others=found.other_faces,
         )
-        key = self._draw(*self._neighbourhood(found.picture, face), face)
-        if key is None:
+        key = np.zeros(_SIZE, np.uint8)
+        if not self._draw(*self._neighbourhood(found.picture, face), face, key):
             return
         face.tracker = HeadTracker(key, found.points[self._stable])
         self._face = face
@@ -313,6 +317,7 @@ class FaceAligner:
         face.tracker.shift(pull)
         face.mesh = pull(face.mesh)
         face.mesh_xyz = _xyz(face.mesh, face.depth)
+        face.outline = face.mesh[self._outline]
 
     # -- results -----------------------------------------------------------------------------
 
@@ -334,8 +339,7 @@ class FaceAligner:
 
     def _describe(self, face: _Face, frame: Frame) -> Alignment:
         back = face.alignment.inverse()
-        outline = back(face.mesh[self._outline])
-        xy = outline.view(np.float64).reshape(-1, 2)
+        xy = back(face.outline).view(np.float64).reshape(-1, 2)
         (left, top), (right, bottom) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
         height, width = frame.image.shape[:2]
         inter_ocular = INTER_OCULAR_PX * abs(back.a)
@@ -419,15 +423,27 @@ def _pose(points: Points, depth: npt.NDArray[np.float64]) -> tuple[float, float,
     The axes are built from the outer eye corners and from forehead to chin, which expressions
     hardly move.
     """
-    xyz = np.stack([points.real, points.imag, depth], axis=1)
-    x = xyz[index.LEFT_EYE_OUTER] - xyz[index.RIGHT_EYE_OUTER]
-    x /= np.linalg.norm(x)
-    y = xyz[index.CHIN] - xyz[index.FOREHEAD]
-    y -= x * (x @ y)
-    y /= np.linalg.norm(y)
-    z = np.cross(x, y)
+    # A handful of numbers: NumPy's calls would cost fifteen times as much.
+    x = _unit(_between(points, depth, index.RIGHT_EYE_OUTER, index.LEFT_EYE_OUTER))
+    down = _between(points, depth, index.FOREHEAD, index.CHIN)
+    along = math.fsum(a * b for a, b in zip(x, down, strict=True))
+    y = _unit([b - a * along for a, b in zip(x, down, strict=True)])
+    facing = x[0] * y[1] - x[1] * y[0]
     return (
-        float(math.atan2(y[2], z[2])),
-        float(math.asin(np.clip(-x[2], -1, 1))),
-        float(math.atan2(x[1], x[0])),
+        math.atan2(y[2], facing),
+        math.asin(min(1.0, max(-1.0, -x[2]))),
+        math.atan2(x[1], x[0]),
     )
+
+
+def _between(
+    points: Points, depth: npt.NDArray[np.float64], tail: int, head: int
+) -> tuple[float, float, float]:
+    """The way from one landmark to another: x, y and depth."""
+    step = points.item(head) - points.item(tail)
+    return step.real, step.imag, depth.item(head) - depth.item(tail)
+
+
+def _unit(vector: Sequence[float]) -> list[float]:
+    length = math.hypot(*vector)
+    return [each / length for each in vector]

@@ -51,6 +51,7 @@ class HeadTracker:
         self._start = to_xy(points).reshape(-1, 1, 2)
         self._points = points  # where they shall lie; differs from the start after a `shift`
         self._guess = self._start.copy()
+        self._expected = self._start.copy()
         # Points on smooth skin drift along it; a corner's smaller eigenvalue tells how firm it is.
         firmness = cv2.cornerMinEigenVal(cv2.GaussianBlur(key, (0, 0), 1.0), _WINDOW[0])
         column, row = np.clip(np.rint(to_xy(points)).astype(int), 0, key.shape[0] - 1).T
@@ -62,6 +63,7 @@ class HeadTracker:
     def shift(self, pull: Similarity) -> None:
         """Move the places that the points are brought to, by a small transform."""
         self._points = pull(self._points)
+        self._expected[:, 0] = to_xy(self._points)
 
     def locate(self, face: Image) -> HeadStep | None:
         """Find the points in `face`.
@@ -72,7 +74,7 @@ class HeadTracker:
         Returns:
             The head's step, or None when too few points were found.
         """
-        self._guess[:, 0] = to_xy(self._points)
+        np.copyto(self._guess, self._expected)
         moved, found, _ = cv2.calcOpticalFlowPyrLK(
             self._key,
             face,
