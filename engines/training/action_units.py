@@ -525,8 +525,9 @@ def _put_into_card(engine: str | None, section: str, command: str) -> None:
         raise UserError("The estimator's card is written by fit: name an engine with --engine.")
     card = FOLDER.parent / engine / "model_card.md"
     about = (
-        "How well the network's own nodes tell which units are there, a by-product: events carry\n"
-        "those of `engines/recognition/action_units/`. Of the test identities.\n\n"
+        "How well the network's own nodes tell which units are there: events carry them as\n"
+        "`unit_probabilities`, beside the intensities of `engines/recognition/action_units/`. Of\n"
+        "the test identities.\n\n"
     )
     text = f"## Action units\n{about}{section}\n```\n{command}\n```\n"
     card.write_text(insert_section(card.read_text("utf-8"), text), "utf-8", newline="\n")

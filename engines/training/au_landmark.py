@@ -364,7 +364,7 @@ embeddings of action units that are convolved over how often units occur togethe
 (`engines/training/networks/landmark_graph.py`). Landmarks are those of an average face. Logits are
 averaged over the members and over the face and its mirror image, divided by the temperature
 {temperature:.3f}, and softmax is taken, all inside one ONNX graph. A second output gives the
-probability of each action unit; events carry those of `engines/recognition/action_units/`.
+probability of each action unit: events carry them as `unit_probabilities`.
 Input: u and v of the TV-L1 flow from onset to apex as 28x28 cells, standardised per picture; how a
 live face is brought there is in `docs/recognition.md`.
 
