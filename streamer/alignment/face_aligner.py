@@ -445,5 +445,5 @@ def _between(
 
 
 def _unit(vector: Sequence[float]) -> list[float]:
-    length = math.hypot(*vector)
+    length = math.hypot(*vector) or 1.0  # what has no length keeps none
     return [each / length for each in vector]
