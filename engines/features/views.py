@@ -126,6 +126,7 @@ def region_values(sample: MotionSample, out: npt.NDArray[np.float32]) -> None:
         sample: A frame with a face.
         out: (49,) float32 to write to: region motion (x and y in turn), eyes, strain.
     """
+    assert sample.strain is not None  # NumPy would write NaN for it
     out[: 2 * _R] = sample.motion.ravel()
     out[2 * _R : 2 * _R + 4] = sample.eyes.ravel()
     out[2 * _R + 4 :] = sample.strain

@@ -1,7 +1,7 @@
 """MediaPipe's Face Mesh, its landmarks read from the wire.
 
 `FaceMesh.process` makes a class and 468 messages at every call. All of that happens in Python, and
-so it holds up every stage of the pipeline for about as long as one of them needs for a frame.
+holds up every stage of the pipeline meanwhile.
 """
 
 from __future__ import annotations

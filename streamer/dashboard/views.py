@@ -132,7 +132,6 @@ def event_row(reviewed: ReviewedEvent, picture: bool, explained: bool) -> Docume
     return {
         **event_document(event),
         "state": event.state.value,
-        "action_units": getattr(event, "action_units", None),
         "colour": colour_of(event.emotion),
         "found_emotion": reviewed.found_emotion,
         "verdict": reviewed.verdict,
